@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DSU_ABI_LEDGER_H
+#define DSU_ABI_LEDGER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The record of one update inside a target. All numbers little-endian, all offsets from the start of the record, all
+ * addresses virtual addresses of the target. docs/ledger.md draws it.
+ *
+ * Each update maps one memfd named "dsu:<patch id>" in several areas. The record stands at the start of the home area,
+ * read-only; the control page stands alone below 2 GiB, so that every stub reaches it with a 32-bit displacement. All
+ * mappings are private: a forked child has its own copy of everything.
+ */
+#define DSU_LEDGER_MAGIC 0x3152474c4b555344ull  /* "DSUKLGR1" */
+#define DSU_CONTROL_MAGIC 0x314c52544b555344ull /* "DSUKTRL1" */
+#define DSU_LEDGER_VERSION 1
+
+/* What the control page says. The truth is `generation`: 1 means that the new code runs. */
+enum dsu_phase {
+	DSU_PHASE_STAGED = 1,   /* mapped, sites perhaps installed, never committed */
+	DSU_PHASE_ACTIVE = 2,   /* committed once; generation 0 here: a revert was committed but not tidied up */
+	DSU_PHASE_REVERTED = 3, /* sites restored; code stays mapped because pointers to it may live on */
+};
+
+struct dsu_control {
+	uint64_t magic;
+	uint64_t generation; /* the one word that all stubs of the update read (its lowest byte); written by one aligned store */
+	uint64_t phase;
+	uint64_t applied_at_ns; /* CLOCK_REALTIME, written before the commit */
+	uint64_t sequence;      /* order among the updates of this process; higher stands above */
+	uint64_t ledger;        /* address of the record */
+	uint64_t reserved[2];
+};
+
+struct dsu_ledger {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t total_bytes;     /* the whole record */
+	uint8_t update_id[16];    /* the same in every process of one update */
+	uint64_t control;         /* address of the control page */
+	uint32_t checksum;        /* CRC-32 (zlib) of the record with this field 0 */
+	uint32_t flags;
+	uint32_t patch_id;        /* offsets of NUL-terminated strings */
+	uint32_t patch_version;
+	uint32_t patch_digest;
+	uint32_t protocol;
+	uint32_t areas;           /* offset of struct dsu_ledger_area[n_areas] */
+	uint32_t n_areas;
+	uint32_t sites;           /* offset of struct dsu_ledger_site[n_sites] */
+	uint32_t n_sites;
+	uint64_t eh_frame;        /* registered with the target's unwinder, 0 when not */
+	uint64_t eh_object;
+	uint64_t image_base;      /* patch vaddr v lies at image_base + v - image_vaddr */
+	uint64_t image_vaddr;
+	uint64_t image_bytes;
+	uint32_t n_members;       /* processes of the update */
+	uint32_t reserved0;
+	uint64_t reserved[4];
+};
+
+/* A stretch of the memfd mapped in the target. */
+struct dsu_ledger_area {
+	uint64_t address;
+	uint64_t bytes;
+	uint64_t offset; /* in the memfd */
+	uint32_t prot;
+	uint32_t kind;   /* enum dsu_area_kind */
+};
+
+enum dsu_area_kind {
+	DSU_AREA_CONTROL = 1,
+	DSU_AREA_LEDGER = 2,
+	DSU_AREA_STUBS = 3,
+	DSU_AREA_IMAGE = 4,
+	DSU_AREA_SCRATCH = 5,
+};
+
+/* One replaced function. */
+struct dsu_ledger_site {
+	uint64_t address;     /* entry of the old function */
+	uint64_t size;        /* of the old function */
+	uint64_t replacement; /* entry of the new one */
+	uint64_t replacement_size;
+	uint64_t stub;
+	uint64_t pad;         /* padding used by a short site, else 0 */
+	uint32_t module;      /* string: name */
+	uint32_t build_id;    /* string: hex */
+	uint32_t name;        /* string: old function */
+	uint32_t new_name;
+	uint16_t stub_bytes;
+	uint8_t kind;         /* enum inj_site_kind */
+	uint8_t n_covered;
+	uint8_t n_map;
+	uint8_t n_writes;
+	uint8_t reserved[2];
+	uint8_t covered[32];
+	struct {
+		uint8_t from;
+		uint8_t to;
+	} map[32];            /* instruction starts: offset in the site, offset in the stub */
+	struct {
+		uint64_t address;
+		uint8_t n;
+		uint8_t before[7];
+		uint8_t after[7];
+		uint8_t reserved;
+	} writes[2];          /* in the order of installation */
+};
+
+_Static_assert(sizeof(struct dsu_control) == 64, "layout is shared with targets");
+_Static_assert(offsetof(struct dsu_control, generation) == 8, "stubs read it there");
+_Static_assert(sizeof(struct dsu_ledger) == 160, "layout is shared with targets");
+_Static_assert(sizeof(struct dsu_ledger_area) == 32, "layout is shared with targets");
+_Static_assert(sizeof(struct dsu_ledger_site) == 216, "layout is shared with targets");
+
+#endif

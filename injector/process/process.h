@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef INJ_PROCESS_PROCESS_H
+#define INJ_PROCESS_PROCESS_H
+
+#include <sys/types.h>
+
+#include "injector/base/cleanup.h"
+#include "injector/base/why.h"
+
+/* A running process, pinned: pidfd and start time identify it for ever, the pid alone does not. */
+struct inj_process {
+	pid_t pid;
+	int pidfd;
+	int proc_fd;           /* /proc/PID, opened once; survives recycling of the pid (reads fail) */
+	uint64_t start_ticks;  /* field 22 of /proc/PID/stat */
+	pid_t ns_pid;          /* pid in the target's innermost pid namespace (last of NSpid) */
+	char comm[64];         /* printable */
+	char exe[4096];        /* printable target of /proc/PID/exe, " (deleted)" kept */
+};
+
+/*
+ * Open a process and make sure that it can be changed at all.
+ * pid: in our pid namespace, > 0; ret: new object, free with inj_process_close().
+ * State: any.
+ * Return: 0.
+ * Errors: INJ_NO_SUCH_PROCESS (none, or a thread id that is not a process); INJ_UNSUPPORTED_PROCESS
+ *   (kernel thread, zombie, 32-bit, ourselves or our parent daemon); INJ_ALREADY_TRACED (names the tracer's
+ *   pid and comm); negative errno.
+ * Source: pidfd_open(2), proc(5).
+ */
+int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why);
+void inj_process_close(struct inj_process *process);
+INJ_DEFINE_GUARD(struct inj_process *, inj_process_close, inj_process_guard)
+
+/*
+ * Is it still the same process, alive and not a zombie?
+ * Return: 0. Errors: INJ_PROCESS_GONE.
+ */
+int inj_process_check(const struct inj_process *process, struct inj_why *why);
+
+/*
+ * Open a file below /proc/PID ("maps", "task", "status", "mem", "map_files/..."), close-on-exec.
+ * Return: descriptor, or negative errno (-ESRCH when the process is gone).
+ */
+int inj_process_openat(const struct inj_process *process, const char *name, int flags);
+
+/*
+ * Read a whole small file below /proc/PID. ret_text: malloc'ed and NUL-terminated, ret_length may be NULL.
+ * max_bytes bounds what a hostile target can make us allocate. Return: 0 or negative errno (-EFBIG).
+ */
+int inj_process_read_file(const struct inj_process *process, const char *name, size_t max_bytes,
+			  char **ret_text, size_t *ret_length);
+
+/* Fields of /proc/PID/task/TID/status (tid may equal pid) that we rely on. */
+struct inj_status {
+	char state;             /* R S D T t Z X I */
+	char comm[64];          /* printable */
+	pid_t tgid;
+	pid_t tracer_pid;
+	uint64_t sig_blocked;   /* SigBlk */
+	uint64_t sig_pending;   /* SigPnd | ShdPnd */
+	uint64_t sig_caught;    /* SigCgt */
+	int seccomp;            /* 0, 1 strict, 2 filter */
+};
+int inj_status_read(const struct inj_process *process, pid_t tid, struct inj_status *ret);
+
+#endif
