@@ -21,7 +21,7 @@ enum inj_site_kind {
 #define INJ_STUB_MAX_BYTES 256
 
 /* The code around a function, read from the target and from its module's file. */
-struct inj_code {
+struct inj_text {
 	inj_addr address;         /* entry */
 	uint64_t size;            /* of the function */
 	const uint8_t *bytes;     /* from address - before to address + size + after */
@@ -48,7 +48,7 @@ struct inj_site {
  * relocated data... (see site.c for the rule chosen and why it is safe).
  * Errors: INJ_FUNCTION_TOO_SHORT (says size and what was tried); INJ_UNSUPPORTED_PROCESS when the bytes do not decode or begin with a foreign hook (int3, jmp out of the module: says what was found).
  */
-int inj_site_examine(const struct inj_code *code, struct inj_site *ret, struct inj_why *why);
+int inj_site_examine(const struct inj_text *code, struct inj_site *ret, struct inj_why *why);
 
 /* A stub at its address. Layout: [generation test, branch to new] [relocated instructions] [jump back] ; uses no register, touches no stack, changes flags only. */
 struct inj_stub {
