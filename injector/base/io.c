@@ -34,8 +34,7 @@ int inj_read_full(int fd, void *buffer, size_t length, size_t *ret_done)
 int inj_pread_full(int fd, void *buffer, size_t length, off_t offset)
 {
 	for (size_t done = 0; done < length;) {
-		ssize_t n =
-			pread(fd, (char *)buffer + done, length - done, offset + (off_t)done);
+		ssize_t n = pread(fd, (char *)buffer + done, length - done, offset + (off_t)done);
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -11,7 +11,7 @@
 struct inj_process {
 	pid_t pid;
 	int pidfd;
-	int proc_fd;           /* /proc/PID, opened once; survives recycling of the pid (reads fail) */
+	int proc_fd;           /* /proc/PID, opened once; reads fail once the process is reaped */
 	uint64_t start_ticks;  /* field 22 of /proc/PID/stat */
 	pid_t ns_pid;          /* pid in the target's innermost pid namespace (last of NSpid) */
 	char comm[64];         /* printable */
@@ -24,8 +24,8 @@ struct inj_process {
  * State: any.
  * Return: 0.
  * Errors: INJ_NO_SUCH_PROCESS (none, or a thread id that is not a process); INJ_UNSUPPORTED_PROCESS
- *   (kernel thread, zombie, 32-bit, ourselves or our parent daemon); INJ_ALREADY_TRACED (names the tracer's
- *   pid and comm); negative errno.
+ *   (kernel thread, zombie, 32-bit, shadow stack, ourselves or our parent daemon);
+ *   INJ_ALREADY_TRACED (names the tracer's pid and comm); negative errno.
  * Source: pidfd_open(2), proc(5).
  */
 int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why);
@@ -34,19 +34,31 @@ INJ_DEFINE_GUARD(struct inj_process *, inj_process_close, inj_process_guard)
 
 /*
  * Is it still the same process, alive and not a zombie?
- * Return: 0. Errors: INJ_PROCESS_GONE.
+ * State: any.
+ * Return: 0.
+ * Errors: INJ_PROCESS_GONE, also when only its main thread ended; negative errno.
+ * Source: pidfd_open(2), proc(5).
  */
 int inj_process_check(const struct inj_process *process, struct inj_why *why);
 
 /*
  * Open a file below /proc/PID ("maps", "task", "status", "mem", "map_files/..."), close-on-exec.
- * Return: descriptor, or negative errno (-ESRCH when the process is gone).
+ * name: relative, our own words; flags: of open(2).
+ * State: any.
+ * Return: descriptor, owned by the caller.
+ * Errors: -ESRCH when the process is gone; other negative errno.
+ * Source: proc(5).
  */
 int inj_process_openat(const struct inj_process *process, const char *name, int flags);
 
 /*
- * Read a whole small file below /proc/PID. ret_text: malloc'ed and NUL-terminated, ret_length may be NULL.
- * max_bytes bounds what a hostile target can make us allocate. Return: 0 or negative errno (-EFBIG).
+ * Read a whole small file below /proc/PID.
+ * max_bytes: bounds what a hostile target can make us allocate; ret_text: malloc'ed and
+ *   NUL-terminated; ret_length: may be NULL.
+ * State: any.
+ * Return: 0.
+ * Errors: -EFBIG when there is more; -ESRCH when the process is gone; other negative errno.
+ * Source: proc(5).
  */
 int inj_process_read_file(const struct inj_process *process, const char *name, size_t max_bytes,
 			  char **ret_text, size_t *ret_length);
@@ -61,7 +73,17 @@ struct inj_status {
 	uint64_t sig_pending;   /* SigPnd | ShdPnd */
 	uint64_t sig_caught;    /* SigCgt */
 	int seccomp;            /* 0, 1 strict, 2 filter */
+	bool shadow_stack;      /* a user shadow stack is on (Linux 6.6 and later) */
 };
+
+/*
+ * Read them.
+ * tid: a thread of the process; ret: filled on success only.
+ * State: running or held.
+ * Return: 0.
+ * Errors: -ESRCH (process or thread gone); -EBADMSG (not a status file); other negative errno.
+ * Source: proc(5), proc_pid_status() of the kernel.
+ */
 int inj_status_read(const struct inj_process *process, pid_t tid, struct inj_status *ret);
 
 #endif

@@ -4,11 +4,16 @@
 
 #include "injector/process/process.h"
 
-/*
- * One pass over /proc/PID/task, ascending tids. ret_tids is malloc'ed. At most INJ_TASKS_MAX threads (-E2BIG).
- * Threads come and go; inj_hold_take() repeats passes until two agree.
- */
 #define INJ_TASKS_MAX 65536
+
+/*
+ * One pass over /proc/PID/task, ascending tids.
+ * ret_tids: malloc'ed, owned by the caller; ret_n: at least 1.
+ * State: running or held. Threads come and go; inj_tracer_hold() repeats passes until two agree.
+ * Return: 0.
+ * Errors: -ESRCH (gone); -E2BIG beyond INJ_TASKS_MAX; other negative errno.
+ * Source: proc(5).
+ */
 int inj_tasks_read(const struct inj_process *process, pid_t **ret_tids, size_t *ret_n);
 
 #endif
