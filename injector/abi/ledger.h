@@ -31,7 +31,36 @@ struct dsu_control {
 	uint64_t applied_at_ns; /* CLOCK_REALTIME, written before the commit */
 	uint64_t sequence;      /* order among the updates of this process; higher stands above */
 	uint64_t ledger;        /* address of the record */
-	uint64_t reserved[2];
+	uint64_t unwind_state;  /* enum dsu_unwind_state */
+	uint64_t reserved;
+};
+
+/* Are the .eh_frame tables known to the target's own unwinder? */
+enum dsu_unwind_state {
+	DSU_UNWIND_NONE = 0,
+	DSU_UNWIND_CHANGING = 1, /* a call was under way when we last wrote; the memory must stay mapped for ever */
+	DSU_UNWIND_REGISTERED = 2,
+};
+
+/* A return pad: a thread that leaves a function through it waits a bounded time for the worker to notice. */
+struct dsu_pad {
+	uint64_t back;    /* the real return address; the pad ends in a jump through it */
+	uint64_t slot;    /* stack address where the return address was exchanged, 0 when free */
+	uint32_t arrived; /* counts passes */
+	uint32_t armed;   /* non-zero: wait */
+	uint32_t spins;   /* bound of the wait, counted down */
+	uint32_t reserved;
+};
+
+#define DSU_N_PADS 64
+#define DSU_N_UNWIND_OBJECTS 12
+
+/* The control page, below 2 GiB, read-write. */
+struct dsu_control_page {
+	struct dsu_control head;
+	uint8_t reserved[192];
+	uint8_t unwind_objects[DSU_N_UNWIND_OBJECTS][64]; /* storage of libgcc's struct object, 48 bytes each at most */
+	struct dsu_pad pads[DSU_N_PADS];
 };
 
 struct dsu_ledger {
@@ -50,8 +79,8 @@ struct dsu_ledger {
 	uint32_t n_areas;
 	uint32_t sites;           /* offset of struct dsu_ledger_site[n_sites] */
 	uint32_t n_sites;
-	uint64_t eh_frame;        /* registered with the target's unwinder, 0 when not */
-	uint64_t eh_object;
+	uint64_t image_eh_frame;  /* .eh_frame of the patch, 0 when it has none */
+	uint64_t image_eh_frame_bytes;
 	uint64_t image_base;      /* patch vaddr v lies at image_base + v - image_vaddr */
 	uint64_t image_vaddr;
 	uint64_t image_bytes;
@@ -66,7 +95,7 @@ struct dsu_ledger_area {
 	uint64_t bytes;
 	uint64_t offset; /* in the memfd */
 	uint32_t prot;
-	uint32_t kind;   /* enum dsu_area_kind */
+	uint32_t kind;   /* enum dsu_area_kind; the control area comes first, then the ledger */
 };
 
 enum dsu_area_kind {
@@ -74,7 +103,8 @@ enum dsu_area_kind {
 	DSU_AREA_LEDGER = 2,
 	DSU_AREA_STUBS = 3,
 	DSU_AREA_IMAGE = 4,
-	DSU_AREA_SCRATCH = 5,
+	DSU_AREA_SCRATCH = 5, /* stack for remote calls; gone once the update is staged */
+	DSU_AREA_FRAMES = 6,  /* .eh_frame of the stubs area before it */
 };
 
 /* One replaced function. */
@@ -110,6 +140,10 @@ struct dsu_ledger_site {
 };
 
 _Static_assert(sizeof(struct dsu_control) == 64, "layout is shared with targets");
+_Static_assert(offsetof(struct dsu_control_page, unwind_objects) == 256, "layout is shared");
+_Static_assert(offsetof(struct dsu_control_page, pads) == 1024, "layout is shared with targets");
+_Static_assert(sizeof(struct dsu_pad) == 32, "pads address its fields");
+_Static_assert(sizeof(struct dsu_control_page) <= 4096, "one page");
 _Static_assert(offsetof(struct dsu_control, generation) == 8, "stubs read it there");
 _Static_assert(sizeof(struct dsu_ledger) == 160, "layout is shared with targets");
 _Static_assert(sizeof(struct dsu_ledger_area) == 32, "layout is shared with targets");

@@ -22,6 +22,9 @@ int inj_borrow_open(const struct inj_process *process, const struct inj_maps *ma
 /* Give the thread back exactly as it was (pending restarts included) and detach. NULL is fine. ret_held_ns may be NULL. */
 void inj_borrow_close(struct inj_borrow *borrow, uint64_t *ret_held_ns);
 
+/* Where the borrowed thread stood: its own instruction and stack pointer, before anything of ours. */
+void inj_borrow_where(const struct inj_borrow *borrow, inj_addr *ret_pc, inj_addr *ret_sp);
+
 /* Scratch bytes on the borrowed thread's stack, below the signal frame: copy `length` (<= 1024) bytes there, to be used as arguments of calls; valid until the next put or close. */
 int inj_borrow_put(struct inj_borrow *borrow, const void *bytes, size_t length, inj_addr *ret);
 

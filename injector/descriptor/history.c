@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a process remembers of the updates made to it: finds our mappings by name, reads the records at their heads and
+ * orders them. The process may have forged all of it; only records that check out and whose areas really are mappings
+ * of ours are reported, and nothing here writes.
+ */
+#include "injector/descriptor/history.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "injector/process/mem.h"
+#include "injector/txn/ours.h"
+
+/* A process has one record an update; more than this is an attack on our memory. */
+#define MAX_LEDGERS 4096
+
+static bool areas_are_mapped(const struct inj_maps *maps, const struct inj_ledger *ledger,
+			     const struct inj_map *home)
+{
+	for (size_t i = 0; i < ledger->record->n_areas; i++) {
+		const struct dsu_ledger_area *area = &ledger->areas[i];
+		const struct inj_map *map = inj_maps_find(maps, area->address);
+
+		if (area->kind == DSU_AREA_SCRATCH)
+			continue;
+		if (!map || !inj_map_is_ours(map) || map->inode != home->inode ||
+		    map->dev_minor != home->dev_minor ||
+		    (map->prot & (PROT_WRITE | PROT_EXEC)) == (PROT_WRITE | PROT_EXEC))
+			return false;
+	}
+	return true;
+}
+
+static int read_ledger(const struct inj_process *process, const struct inj_map *map,
+		       struct inj_ledger **ret)
+{
+	struct dsu_ledger head;
+	struct dsu_control control = {};
+	INJ_FREE void *bytes = NULL;
+	int r;
+
+	r = inj_mem_read(process, map->range.start, &head, sizeof(head));
+	if (r < 0)
+		return r;
+	if (head.magic != DSU_LEDGER_MAGIC)
+		return -EBADMSG;
+	if (head.version != DSU_LEDGER_VERSION)
+		return -EPROTONOSUPPORT;
+	if (head.total_bytes < sizeof(head) || head.total_bytes > INJ_LEDGER_MAX_BYTES ||
+	    head.total_bytes > map->range.end - map->range.start)
+		return -EBADMSG;
+	r = inj_mem_read(process, head.control, &control, sizeof(control));
+	if (r < 0)
+		return -EBADMSG;
+	bytes = malloc(head.total_bytes);
+	if (!bytes)
+		return -ENOMEM;
+	r = inj_mem_read(process, map->range.start, bytes, head.total_bytes);
+	if (r < 0)
+		return r;
+	return inj_ledger_check(INJ_TAKE(bytes), head.total_bytes, map->range.start, &control, ret);
+}
+
+static int by_sequence(const void *a, const void *b)
+{
+	const struct inj_ledger *const *x = a, *const *y = b;
+	uint64_t left = (*x)->control.sequence, right = (*y)->control.sequence;
+
+	return left < right ? -1 : left > right;
+}
+
+static bool covers(const struct inj_history *history, inj_addr address)
+{
+	for (size_t i = 0; i < history->n_ledgers; i++) {
+		const struct inj_ledger *ledger = history->ledgers[i];
+
+		for (size_t j = 0; j < ledger->record->n_areas; j++)
+			if (address - ledger->areas[j].address < ledger->areas[j].bytes)
+				return true;
+	}
+	return false;
+}
+
+static int append(struct inj_history *history, struct inj_ledger *ledger)
+{
+	struct inj_ledger **grown;
+
+	if (history->n_ledgers >= MAX_LEDGERS)
+		return -E2BIG;
+	grown = reallocarray(history->ledgers, history->n_ledgers + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	history->ledgers = grown;
+	grown[history->n_ledgers++] = ledger;
+	return 0;
+}
+
+static int collect(const struct inj_process *process, const struct inj_maps *maps,
+		   struct inj_history *history)
+{
+	for (size_t i = 0; i < maps->n_items; i++) {
+		const struct inj_map *map = &maps->items[i];
+		INJ_CLEANUP(inj_ledger_guard) struct inj_ledger *ledger = NULL;
+		int r;
+
+		/* The record opens the memfd; nothing else of it lies read-only at offset 0. */
+		if (!inj_map_is_ours(map) || map->offset != 0 || map->prot != PROT_READ)
+			continue;
+		r = read_ledger(process, map, &ledger);
+		if (r == -EPROTONOSUPPORT)
+			history->n_unknown++;
+		if (r == -EPROTONOSUPPORT || r == -EBADMSG || r == -EFAULT)
+			continue;
+		if (r < 0)
+			return r;
+		ledger->complete = areas_are_mapped(maps, ledger, map);
+		r = append(history, ledger);
+		if (r < 0)
+			return r;
+		ledger = NULL;
+	}
+	return 0;
+}
+
+int inj_history_read(const struct inj_process *process, const struct inj_maps *maps,
+		     struct inj_history *ret, struct inj_why *why)
+{
+	struct inj_history history = {};
+	int r = collect(process, maps, &history);
+
+	if (r < 0) {
+		inj_history_deinit(&history);
+		return inj_broke(why, r, "reading the ledgers of process %d", process->pid);
+	}
+	if (history.n_ledgers)
+		qsort(history.ledgers, history.n_ledgers, sizeof(*history.ledgers), by_sequence);
+	for (size_t i = 0; i < maps->n_items; i++)
+		if (inj_map_is_ours(&maps->items[i]) && !covers(&history, maps->items[i].range.start))
+			history.n_orphans++;
+	*ret = history;
+	return 0;
+}
+
+void inj_history_deinit(struct inj_history *history)
+{
+	for (size_t i = 0; i < history->n_ledgers; i++)
+		inj_ledger_free(history->ledgers[i]);
+	free(history->ledgers);
+	*history = (struct inj_history){};
+}
+
+const struct inj_ledger *inj_history_active(const struct inj_history *history, const char *patch_id)
+{
+	for (size_t i = history->n_ledgers; i-- > 0;) {
+		const struct inj_ledger *ledger = history->ledgers[i];
+
+		if (ledger->complete && inj_ledger_active(ledger) &&
+		    strcmp(inj_ledger_string(ledger, ledger->record->patch_id), patch_id) == 0)
+			return ledger;
+	}
+	return NULL;
+}
+
+const struct inj_ledger *inj_history_replacing(const struct inj_history *history, inj_addr address,
+					       const struct dsu_ledger_site **ret_site)
+{
+	for (size_t i = history->n_ledgers; i-- > 0;) {
+		const struct inj_ledger *ledger = history->ledgers[i];
+
+		if (!ledger->complete || !inj_ledger_active(ledger))
+			continue;
+		for (size_t j = 0; j < ledger->record->n_sites; j++)
+			if (ledger->sites[j].address == address) {
+				*ret_site = &ledger->sites[j];
+				return ledger;
+			}
+	}
+	return NULL;
+}
+
+const struct inj_ledger *inj_history_above(const struct inj_history *history,
+					   const struct inj_ledger *ledger)
+{
+	const struct dsu_ledger *record = ledger->record;
+
+	for (size_t i = history->n_ledgers; i-- > 0;) {
+		const struct inj_ledger *other = history->ledgers[i];
+
+		if (other == ledger || !other->complete || !inj_ledger_active(other))
+			continue;
+		for (size_t j = 0; j < other->record->n_sites; j++)
+			if (other->sites[j].address - record->image_base < record->image_bytes)
+				return other;
+	}
+	return NULL;
+}
+
+uint64_t inj_history_sequence(const struct inj_history *history)
+{
+	return history->n_ledgers ?
+		       history->ledgers[history->n_ledgers - 1]->control.sequence : 0;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The journal file: a header and one fixed-size record a target, each with its own checksum and each written by one
+ * pwrite, so that a death between two writes leaves every record whole. A record is written before the step that it
+ * announces.
+ */
+#include "injector/txn/journal.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+#define JOURNAL_MAGIC 0x314c4e524a555344ull /* "DSUJRNL1" */
+
+struct file_header {
+	uint64_t magic;
+	uint8_t update_id[16];
+	uint32_t kind;
+	uint32_t n_targets;
+	uint32_t decided;
+	uint32_t checksum; /* CRC-32 of what stands before it */
+	uint64_t reserved[3];
+};
+
+struct file_target {
+	uint64_t start_ticks;
+	int32_t pid;
+	uint32_t step;
+	uint32_t flags;
+	uint32_t checksum;
+	uint64_t reserved;
+};
+
+_Static_assert(sizeof(struct file_header) == 64, "INJ_JOURNAL_BYTES counts on it");
+_Static_assert(sizeof(struct file_target) == 32, "INJ_JOURNAL_BYTES counts on it");
+
+struct inj_journal {
+	int fd;
+	struct file_header header;
+	struct file_target *targets;
+	size_t n_targets;
+};
+
+static uint32_t header_sum(const struct file_header *header)
+{
+	return (uint32_t)crc32(0, (const void *)header, offsetof(struct file_header, checksum));
+}
+
+static uint32_t target_sum(const struct file_target *target)
+{
+	return (uint32_t)crc32(0, (const void *)target, offsetof(struct file_target, checksum));
+}
+
+static int put(int fd, const void *bytes, size_t length, size_t offset)
+{
+	ssize_t n;
+
+	if (fd < 0)
+		return 0;
+	do
+		n = pwrite(fd, bytes, length, (off_t)offset);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return n == (ssize_t)length ? 0 : -ENOSPC;
+}
+
+static int put_header(struct inj_journal *journal)
+{
+	journal->header.checksum = header_sum(&journal->header);
+	return put(journal->fd, &journal->header, sizeof(journal->header), 0);
+}
+
+static int put_target(struct inj_journal *journal, size_t i)
+{
+	journal->targets[i].checksum = target_sum(&journal->targets[i]);
+	return put(journal->fd, &journal->targets[i], sizeof(journal->targets[i]),
+		   sizeof(journal->header) + i * sizeof(journal->targets[i]));
+}
+
+int inj_journal_begin(int fd, const uint8_t update_id[16], unsigned kind,
+		      const struct inj_process *const *processes, size_t n, struct inj_journal **ret)
+{
+	INJ_CLEANUP(inj_journal_guard) struct inj_journal *journal = calloc(1, sizeof(*journal));
+	int r = 0;
+
+	if (!journal)
+		return -ENOMEM;
+	journal->fd = fd;
+	journal->n_targets = n;
+	journal->targets = calloc(n ? n : 1, sizeof(*journal->targets));
+	if (!journal->targets)
+		return -ENOMEM;
+	journal->header = (struct file_header){
+		.magic = JOURNAL_MAGIC, .kind = kind, .n_targets = (uint32_t)n,
+	};
+	memcpy(journal->header.update_id, update_id, sizeof(journal->header.update_id));
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		journal->targets[i] = (struct file_target){
+			.start_ticks = processes[i]->start_ticks, .pid = processes[i]->pid,
+			.step = INJ_JOURNAL_READING,
+		};
+		r = put_target(journal, i);
+	}
+	/* The header last: a journal without one is empty. */
+	if (r == 0)
+		r = put_header(journal);
+	if (r == 0)
+		*ret = INJ_TAKE(journal);
+	return r;
+}
+
+void inj_journal_free(struct inj_journal *journal)
+{
+	if (!journal)
+		return;
+	free(journal->targets);
+	free(journal);
+}
+
+int inj_journal_mark(struct inj_journal *journal, size_t i, enum inj_journal_step step,
+		     uint32_t flags)
+{
+	journal->targets[i].step = step;
+	journal->targets[i].flags = flags;
+	return put_target(journal, i);
+}
+
+int inj_journal_decide(struct inj_journal *journal)
+{
+	journal->header.decided = 1;
+	return put_header(journal);
+}
+
+static int get(int fd, void *bytes, size_t length, size_t offset)
+{
+	ssize_t n = pread(fd, bytes, length, (off_t)offset);
+
+	if (n < 0)
+		return -errno;
+	return n == (ssize_t)length ? 0 : -EBADMSG;
+}
+
+int inj_journal_read(int fd, struct inj_journal_view *ret)
+{
+	struct inj_journal_view view = {};
+	struct file_header header;
+	int r = get(fd, &header, sizeof(header), 0);
+
+	if (r < 0)
+		return r;
+	if (header.magic != JOURNAL_MAGIC || header.checksum != header_sum(&header) ||
+	    header.n_targets > INJ_JOURNAL_MAX_TARGETS)
+		return -EBADMSG;
+	memcpy(view.update_id, header.update_id, sizeof(view.update_id));
+	view.kind = header.kind;
+	view.decided = header.decided;
+	view.targets = calloc(header.n_targets ? header.n_targets : 1, sizeof(*view.targets));
+	if (!view.targets)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < header.n_targets; i++) {
+		struct file_target target;
+
+		r = get(fd, &target, sizeof(target), sizeof(header) + i * sizeof(target));
+		if (r == 0 && (target.checksum != target_sum(&target) || target.pid <= 0 ||
+			       target.step < INJ_JOURNAL_READING ||
+			       target.step > INJ_JOURNAL_DONE))
+			r = -EBADMSG;
+		if (r == 0)
+			view.targets[view.n_targets++] = (struct inj_journal_target){
+				.pid = target.pid, .step = (enum inj_journal_step)target.step,
+				.start_ticks = target.start_ticks, .flags = target.flags,
+			};
+	}
+	if (r < 0)
+		inj_journal_view_deinit(&view);
+	else
+		*ret = view;
+	return r;
+}
+
+void inj_journal_view_deinit(struct inj_journal_view *view)
+{
+	free(view->targets);
+	*view = (struct inj_journal_view){};
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Memory of ours in a target. The target makes the memfd and the mappings through a borrowed thread; we only fetch the
+ * descriptor, set the size and write through our own shared view. Mappings never replace anything (MAP_FIXED_NOREPLACE)
+ * and are only removed after a look at what really lies there.
+ */
+#include "injector/txn/space.h"
+
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "injector/base/fault-point.h"
+#include "injector/txn/ours.h"
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
+static int remote(struct inj_borrow *borrow, long number, const uint64_t arguments[6],
+		  int64_t *ret_result, struct inj_why *why)
+{
+	return inj_borrow_syscall(borrow, number, arguments, ret_result, why);
+}
+
+static int make_remote(const struct inj_process *process, struct inj_borrow *borrow,
+		       const char *name, int64_t *ret_fd, struct inj_why *why)
+{
+	/* Since Linux 6.3 vm.memfd_noexec may make memfds non-executable unless asked; older kernels do not know the flag. */
+	const uint64_t flags[] = { MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC,
+				   MFD_CLOEXEC | MFD_ALLOW_SEALING };
+	inj_addr name_at;
+	int64_t result = -EINVAL;
+	int r;
+
+	r = inj_borrow_put(borrow, name, strlen(name) + 1, &name_at);
+	if (r < 0)
+		return inj_broke(why, r, "preparing a call in process %d", process->pid);
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(flags) && result == -EINVAL; i++) {
+		r = remote(borrow, SYS_memfd_create, (uint64_t[6]){ name_at, flags[i] }, &result, why);
+		if (r != 0)
+			return r;
+	}
+	if (result == -EMFILE || result == -ENFILE || result == -EACCES)
+		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+				  "Process %d cannot make the memory file for the patch (%s). %s",
+				  process->pid, strerror((int)-result),
+				  result == -EACCES ?
+					  "Set vm.memfd_noexec below 2 in its pid namespace." :
+					  "Raise its limit of open files (prlimit --nofile) and try again.");
+	if (result < 0)
+		return inj_broke(why, (int)result, "memfd_create in process %d", process->pid);
+	inj_fault_point("memfd-made");
+	*ret_fd = result;
+	return 0;
+}
+
+static int fetch_fd(const struct inj_process *process, int64_t remote_fd)
+{
+	int fd = (int)syscall(SYS_pidfd_getfd, process->pidfd, (int)remote_fd, 0);
+
+	if (fd < 0)
+		return -errno;
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	return fd;
+}
+
+static int close_remote(struct inj_borrow *borrow, int64_t fd, struct inj_why *why)
+{
+	int64_t closed;
+
+	return remote(borrow, SYS_close, (uint64_t[6]){ (uint64_t)fd }, &closed, why);
+}
+
+/* Size and view of the fetched file. Pages are reserved now: a full machine must show here, not as SIGBUS in the target. */
+static int size_and_view(struct inj_space *space, size_t bytes, struct inj_why *why)
+{
+	void *view;
+
+	if (ftruncate(space->fd, (off_t)bytes) < 0 || fallocate(space->fd, 0, 0, (off_t)bytes) < 0)
+		return inj_broke(why, -errno, "reserving %zu bytes for the patch", bytes);
+	view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, space->fd, 0);
+	if (view == MAP_FAILED)
+		return inj_broke(why, -errno, "mapping the memory of the patch");
+	space->view = view;
+	space->bytes = bytes;
+	return 0;
+}
+
+int inj_space_make(const struct inj_process *process, struct inj_borrow *borrow, const char *name,
+		   size_t bytes, struct inj_space *ret, struct inj_why *why)
+{
+	struct inj_space space = { .process = process, .fd = -1 };
+	int r = make_remote(process, borrow, name, &space.remote_fd, why);
+
+	if (r != 0)
+		return r;
+	space.fd = fetch_fd(process, space.remote_fd);
+	if (space.fd < 0)
+		r = inj_broke(why, space.fd, "taking over the memory file of process %d",
+			      process->pid);
+	else
+		r = size_and_view(&space, bytes, why);
+	if (r != 0) {
+		close_remote(borrow, space.remote_fd, NULL);
+		inj_space_deinit(&space);
+		return r;
+	}
+	*ret = space;
+	return 0;
+}
+
+static int map_one(struct inj_space *space, struct inj_borrow *borrow,
+		   const struct dsu_ledger_area *area, struct inj_why *why)
+{
+	const uint64_t arguments[6] = {
+		area->address, area->bytes, area->prot, MAP_PRIVATE | MAP_FIXED_NOREPLACE,
+		(uint64_t)space->remote_fd, area->offset,
+	};
+	int64_t result;
+	int r = remote(borrow, SYS_mmap, arguments, &result, why);
+
+	if (r != 0)
+		return r;
+	if (result == -ENOMEM || result == -EEXIST || result == -EPERM || result == -EACCES)
+		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+				  "Process %d has no room for %llu bytes at 0x%llx (%s). Raise its "
+				  "address space limit, or the number of mappings (vm.max_map_count).",
+				  space->process->pid, (unsigned long long)area->bytes,
+				  (unsigned long long)area->address, strerror((int)-result));
+	if (result < 0)
+		return inj_broke(why, (int)result, "mmap in process %d", space->process->pid);
+	if ((inj_addr)result != area->address)
+		return inj_broke(why, -EPROTO, "mmap in process %d ignored the address",
+				 space->process->pid);
+	inj_fault_point("area-mapped");
+	return 0;
+}
+
+static int map_all(struct inj_space *space, struct inj_borrow *borrow,
+		   const struct dsu_ledger_area *areas, size_t n, struct inj_why *why)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct inj_why second = {};
+		int r = map_one(space, borrow, &areas[i], why);
+
+		if (r == 0)
+			continue;
+		if (i > 0 && inj_space_unmap(space->process, borrow, areas, i, &second) != 0)
+			inj_why_append(why, &second);
+		return r;
+	}
+	return 0;
+}
+
+int inj_space_map(struct inj_space *space, struct inj_borrow *borrow,
+		  const struct dsu_ledger_area *areas, size_t n, struct inj_why *why)
+{
+	int r = map_all(space, borrow, areas, n, why);
+	struct inj_why second = {};
+	int closed = close_remote(borrow, space->remote_fd, &second);
+
+	inj_fault_point("memfd-closed");
+	if (closed != 0 && r == 0 && why)
+		*why = second;
+	return r ? r : closed;
+}
+
+int inj_space_seal(struct inj_space *space)
+{
+	if (space->view && munmap(space->view, space->bytes) < 0)
+		return -errno;
+	space->view = NULL;
+	if (fcntl(space->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		return -errno;
+	return 0;
+}
+
+void inj_space_deinit(struct inj_space *space)
+{
+	if (space->view)
+		munmap(space->view, space->bytes);
+	if (space->fd >= 0)
+		close(space->fd);
+	space->view = NULL;
+	space->fd = -1;
+}
+
+static int unmap_one(struct inj_borrow *borrow, struct inj_range range, struct inj_why *why)
+{
+	int64_t result;
+	int r = remote(borrow, SYS_munmap, (uint64_t[6]){ range.start, range.end - range.start },
+		       &result, why);
+
+	if (r != 0)
+		return r;
+	if (result < 0)
+		return inj_broke(why, (int)result, "munmap at 0x%llx",
+				 (unsigned long long)range.start);
+	inj_fault_point("area-unmapped");
+	return 0;
+}
+
+int inj_space_unmap(const struct inj_process *process, struct inj_borrow *borrow,
+		    const struct dsu_ledger_area *areas, size_t n, struct inj_why *why)
+{
+	INJ_CLEANUP(inj_maps_guard) struct inj_maps *maps = NULL;
+	int r = inj_maps_read(process, &maps, why);
+
+	for (size_t i = n; r == 0 && i-- > 0;) {
+		const inj_addr end = areas[i].address + areas[i].bytes;
+		inj_addr at = areas[i].address;
+
+		/* Piece by piece: only what is a mapping of ours right now goes. */
+		while (r == 0 && at < end) {
+			const struct inj_map *map = inj_maps_find(maps, at);
+			inj_addr stop = map && map->range.end < end ? map->range.end : end;
+
+			if (!map) {
+				at += INJ_PAGE_BYTES;
+				continue;
+			}
+			if (inj_map_is_ours(map))
+				r = unmap_one(borrow, (struct inj_range){ at, stop }, why);
+			at = stop;
+		}
+	}
+	return r;
+}
+
+static bool links_to_us(int directory, const char *name)
+{
+	char target[sizeof(INJ_AREA_NAME_PREFIX)];
+	ssize_t n = readlinkat(directory, name, target, sizeof(target) - 1);
+
+	return n == (ssize_t)sizeof(target) - 1 &&
+	       memcmp(target, INJ_AREA_NAME_PREFIX, sizeof(target) - 1) == 0;
+}
+
+int inj_space_close_strays(const struct inj_process *process, struct inj_borrow *borrow,
+			   struct inj_why *why)
+{
+	INJ_CLEANUP(inj_dir_guard) DIR *directory = NULL;
+	int n = 0, fd = inj_process_openat(process, "fd", O_RDONLY | O_DIRECTORY);
+
+	directory = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!directory) {
+		if (fd >= 0)
+			close(fd);
+		return inj_broke(why, -errno, "listing descriptors of process %d", process->pid);
+	}
+	for (struct dirent *entry; (entry = readdir(directory));) {
+		int r;
+
+		if (!links_to_us(dirfd(directory), entry->d_name))
+			continue;
+		r = close_remote(borrow, strtol(entry->d_name, NULL, 10), why);
+		if (r != 0)
+			return r;
+		n++;
+	}
+	return n;
+}

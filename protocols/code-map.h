@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef UPD_CODE_MAP_H
+#define UPD_CODE_MAP_H
+
+#include "injector/abi/ledger.h"
+#include "injector/descriptor/history.h"
+#include "injector/unwind/activity.h"
+
+/*
+ * Our own code inside a target: stubs, return pads and patch images of this and of earlier updates. Tells the walker
+ * what a pc there stands for and where the unwind tables are.
+ */
+struct upd_code_stub {
+	struct inj_range range;
+	inj_addr site;
+	uint8_t n_covered;
+	uint8_t n_map;
+	struct {
+		uint8_t from, to;
+	} map[32];
+};
+
+struct upd_code_pad {
+	inj_addr address;
+	inj_addr back;
+};
+
+struct upd_code_map {
+	struct upd_code_stub *stubs; /* ascending once sealed */
+	size_t n_stubs;
+	struct upd_code_pad *pads;
+	size_t n_pads;
+	struct inj_walker_table *tables; /* bytes are owned by the map */
+	size_t n_tables;
+};
+
+/* Add everything that one ledger describes; tables are read from the target. Return: 0 or negative errno. */
+int upd_code_map_add(struct upd_code_map *map, const struct inj_process *process,
+		     const struct inj_ledger *ledger);
+/* Sort; must come after the last add and before the map is used. */
+void upd_code_map_seal(struct upd_code_map *map);
+void upd_code_map_deinit(struct upd_code_map *map);
+
+/* The original pc for a pc in one of our stubs or pads, any other unchanged. context: the map. An inj_translate_fn. */
+inj_addr upd_code_map_translate(void *context, inj_addr pc);
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where everything of an update will lie in one target. Stubs lie within reach of the modules they serve, one area for
+ * all modules that are close enough together; the control page lies below 2 GiB, so that every stub reaches it with a
+ * 32-bit displacement; the rest lies beside the first stubs.
+ *
+ *   memfd:  record | control | stubs, frames of each cluster | image | scratch
+ *   target: control (low) | ... record, stubs, frames, image, scratch (near the first module) | stubs, frames (near others)
+ */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "injector/redirect/stub-frame.h"
+#include "injector/stop/borrow.h"
+#include "protocols/plan.h"
+
+/* Modules further apart than this get stubs of their own: both must reach one area between or beside them. */
+#define CLUSTER_SPAN (1ull << 30)
+#define STUB_ALIGN 16
+#define STUB_ROOM 128
+#define CALL_PAD_ROOM 128
+#define SCRATCH_BYTES (256u << 10)
+
+static struct inj_range join(struct inj_range a, struct inj_range b)
+{
+	return (struct inj_range){ a.start < b.start ? a.start : b.start,
+				   a.end > b.end ? a.end : b.end };
+}
+
+static int assign_cluster(struct upd_plan *plan, struct upd_change *change, struct inj_why *why)
+{
+	for (size_t i = 0; i < plan->n_clusters; i++) {
+		struct upd_cluster *cluster = &plan->clusters[i];
+		struct inj_range both = join(cluster->near, change->near);
+
+		if (both.end - both.start > CLUSTER_SPAN)
+			continue;
+		cluster->near = both;
+		cluster->n_changes++;
+		change->cluster = (unsigned)i;
+		return 0;
+	}
+	if (plan->n_clusters >= UPD_MAX_CLUSTERS)
+		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+				  "The patch changes modules in more than %d far-apart places. Split it.",
+				  UPD_MAX_CLUSTERS);
+	change->cluster = (unsigned)plan->n_clusters;
+	plan->clusters[plan->n_clusters++] = (struct upd_cluster){ .near = change->near,
+								   .n_changes = 1 };
+	return 0;
+}
+
+static void size_clusters(struct upd_plan *plan)
+{
+	for (size_t i = 0; i < plan->n_clusters; i++) {
+		struct upd_cluster *cluster = &plan->clusters[i];
+
+		cluster->stubs_bytes = INJ_PAGE_UP(cluster->n_changes * STUB_ROOM +
+						   (i == 0 ? CALL_PAD_ROOM : 0));
+		cluster->frames_bytes = INJ_PAGE_UP(cluster->n_changes * STUB_ROOM + STUB_ROOM);
+	}
+}
+
+static size_t record_bytes(const struct upd_plan *plan)
+{
+	size_t strings = 1024;
+
+	for (size_t i = 0; i < plan->n_changes; i++)
+		strings += strlen(plan->changes[i].wanted->name) +
+			   strlen(plan->changes[i].wanted->new_name) +
+			   sizeof(plan->changes[i].symbol.module->name) +
+			   sizeof(plan->changes[i].symbol.module->build_id_hex);
+	return INJ_PAGE_UP(sizeof(struct dsu_ledger) + sizeof(plan->areas) +
+			   plan->n_changes * sizeof(struct dsu_ledger_site) + strings);
+}
+
+static void add_area(struct upd_plan *plan, inj_addr address, size_t bytes, size_t offset, int prot,
+		     enum dsu_area_kind kind)
+{
+	plan->areas[plan->n_areas++] = (struct dsu_ledger_area){
+		.address = address, .bytes = bytes, .offset = offset,
+		.prot = (uint32_t)prot, .kind = kind,
+	};
+}
+
+static int find_gap(const struct upd_subject *subject, struct inj_range near, size_t bytes,
+		    const struct inj_range *taken, size_t n_taken, inj_addr *ret, struct inj_why *why)
+{
+	if (inj_maps_gap(subject->maps, near, bytes, taken, n_taken, ret) == 0)
+		return 0;
+	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+			  "The address space of process %d has no free %zu bytes within 2 GiB of "
+			  "0x%llx, where the redirects must reach.",
+			  subject->pid, bytes, (unsigned long long)near.start);
+}
+
+/* Does anything have to be called in the target before the commit? Then a stack of ours is needed for the time. */
+static bool needs_calls(const struct upd_plan *plan)
+{
+	const struct inj_elf *elf = plan->patch->elf;
+
+	if (plan->n_ifuncs > 0 || plan->unwinder.tell)
+		return true;
+	for (size_t i = 0; i < inj_elf_n_relocations(elf); i++) {
+		const struct inj_elf_rela *rela = inj_elf_relocation_at(elf, i);
+		struct inj_elf_symbol symbol;
+
+		if (rela->type == R_X86_64_IRELATIVE)
+			return true;
+		if (rela->symbol && inj_elf_symbol(elf, SHT_DYNSYM, rela->symbol, &symbol) == 0 &&
+		    symbol.type == STT_GNU_IFUNC && symbol.section != SHN_UNDEF)
+			return true;
+	}
+	return false;
+}
+
+/* Give every part its offset in the file; returns the file's size. */
+static size_t lay_out_file(struct upd_plan *plan, size_t record)
+{
+	size_t at = record + INJ_PAGE_BYTES;
+
+	for (size_t i = 0; i < plan->n_clusters; i++) {
+		plan->clusters[i].stubs_offset = at;
+		at += plan->clusters[i].stubs_bytes;
+		plan->clusters[i].frames_offset = at;
+		at += plan->clusters[i].frames_bytes;
+	}
+	plan->image_offset = at;
+	at += plan->image->bytes;
+	plan->scratch_bytes = needs_calls(plan) ? SCRATCH_BYTES : 0;
+	return at + plan->scratch_bytes;
+}
+
+static int choose_addresses(struct upd_subject *subject, struct upd_plan *plan, size_t record,
+			    struct inj_why *why)
+{
+	struct upd_cluster *first = &plan->clusters[0];
+	struct inj_range taken[UPD_MAX_CLUSTERS + 1];
+	const size_t home = record + first->stubs_bytes + first->frames_bytes + plan->image->bytes +
+			    plan->scratch_bytes;
+	size_t n_taken = 0;
+	int r = inj_maps_gap_low(subject->maps, INJ_PAGE_BYTES, NULL, 0, &plan->control);
+
+	if (r < 0)
+		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+				  "Process %d has no free page below 2 GiB for the control word.",
+				  subject->pid);
+	taken[n_taken++] = (struct inj_range){ plan->control, plan->control + INJ_PAGE_BYTES };
+	r = find_gap(subject, first->near, home, taken, n_taken, &plan->ledger, why);
+	if (r != 0)
+		return r;
+	taken[n_taken++] = (struct inj_range){ plan->ledger, plan->ledger + home };
+	first->stubs = plan->ledger + record;
+	first->frames = first->stubs + first->stubs_bytes;
+	plan->image_base = first->frames + first->frames_bytes;
+	plan->scratch = plan->scratch_bytes ? plan->image_base + plan->image->bytes : 0;
+	plan->call_pad = first->stubs;
+	for (size_t i = 1; r == 0 && i < plan->n_clusters; i++) {
+		struct upd_cluster *cluster = &plan->clusters[i];
+		const size_t bytes = cluster->stubs_bytes + cluster->frames_bytes;
+
+		r = find_gap(subject, cluster->near, bytes, taken, n_taken, &cluster->stubs, why);
+		cluster->frames = cluster->stubs + cluster->stubs_bytes;
+		taken[n_taken++] = (struct inj_range){ cluster->stubs, cluster->stubs + bytes };
+	}
+	return r;
+}
+
+/* The list of the record: control and record first, so that whatever was mapped when we died can be told from the rest. */
+static void list_areas(struct upd_plan *plan, size_t record)
+{
+	const struct inj_image *image = plan->image;
+
+	add_area(plan, plan->control, INJ_PAGE_BYTES, record, PROT_READ | PROT_WRITE,
+		 DSU_AREA_CONTROL);
+	add_area(plan, plan->ledger, record, 0, PROT_READ, DSU_AREA_LEDGER);
+	for (size_t i = 0; i < plan->n_clusters; i++) {
+		const struct upd_cluster *cluster = &plan->clusters[i];
+
+		add_area(plan, cluster->stubs, cluster->stubs_bytes, cluster->stubs_offset,
+			 PROT_READ | PROT_EXEC, DSU_AREA_STUBS);
+		add_area(plan, cluster->frames, cluster->frames_bytes, cluster->frames_offset,
+			 PROT_READ, DSU_AREA_FRAMES);
+	}
+	for (size_t i = 0; i < image->n_parts; i++)
+		add_area(plan, plan->image_base + image->parts[i].offset, image->parts[i].bytes,
+			 plan->image_offset + image->parts[i].offset, image->parts[i].prot,
+			 DSU_AREA_IMAGE);
+	if (plan->scratch)
+		add_area(plan, plan->scratch, plan->scratch_bytes,
+			 plan->memfd_bytes - plan->scratch_bytes, PROT_READ | PROT_WRITE,
+			 DSU_AREA_SCRATCH);
+}
+
+static int emit_one(struct upd_plan *plan, struct upd_change *change, size_t *at,
+		    struct inj_why *why)
+{
+	struct upd_cluster *cluster = &plan->clusters[change->cluster];
+	const inj_addr generation = plan->control + offsetof(struct dsu_control, generation);
+	struct inj_site_write writes[2];
+	int r;
+
+	change->stub_address = cluster->stubs + *at;
+	change->replacement = plan->image_base + change->wanted->new_vaddr - plan->image->vaddr_base;
+	r = inj_stub_emit(&change->site, change->stub_address, generation, change->replacement,
+			  &change->stub, why);
+	if (r != 0)
+		return r;
+	if (*at + change->stub.n_bytes > cluster->stubs_bytes)
+		return inj_broke(why, -ENOSPC, "placing the stub of %s", change->wanted->name);
+	memcpy(cluster->stubs_data + *at, change->stub.bytes, change->stub.n_bytes);
+	*at = (*at + change->stub.n_bytes + STUB_ALIGN - 1) & ~(size_t)(STUB_ALIGN - 1);
+
+	r = inj_site_writes(&change->site, change->stub_address, writes, &change->n_writes);
+	if (r != 0)
+		return inj_broke(why, r, "redirecting %s", change->wanted->name);
+	for (size_t i = 0; i < change->n_writes; i++) {
+		struct inj_code_write *write = &change->writes[i];
+
+		write->address = writes[i].address;
+		write->n = writes[i].n;
+		memcpy(write->before, writes[i].old, writes[i].n);
+		memcpy(write->after, writes[i].new, writes[i].n);
+		plan->needs_guard |= inj_code_tears(write);
+	}
+	plan->needs_guard |= change->site.kind == INJ_SITE_LATE;
+	return 0;
+}
+
+static int emit_frames(struct upd_plan *plan, size_t index, struct inj_why *why)
+{
+	struct upd_cluster *cluster = &plan->clusters[index];
+	INJ_FREE const struct inj_stub **stubs = calloc(cluster->n_changes, sizeof(*stubs));
+	INJ_FREE inj_addr *addresses = calloc(cluster->n_changes, sizeof(*addresses));
+	size_t n = 0, bytes;
+	int r;
+
+	if (!stubs || !addresses)
+		return inj_broke(why, -ENOMEM, "making unwind tables");
+	for (size_t i = 0; i < plan->n_changes; i++)
+		if (plan->changes[i].cluster == index) {
+			stubs[n] = &plan->changes[i].stub;
+			addresses[n++] = plan->changes[i].stub_address;
+		}
+	r = inj_stub_frames(stubs, addresses, n, cluster->frames, cluster->frames_data,
+			    cluster->frames_bytes, &bytes);
+	return r == 0 ? 0 : inj_broke(why, r, "making unwind tables");
+}
+
+static int emit_stubs(struct upd_plan *plan, struct inj_why *why)
+{
+	size_t at[UPD_MAX_CLUSTERS] = { CALL_PAD_ROOM };
+	int r = 0;
+
+	for (size_t i = 0; i < plan->n_clusters; i++) {
+		struct upd_cluster *cluster = &plan->clusters[i];
+
+		cluster->stubs_data = malloc(cluster->stubs_bytes);
+		cluster->frames_data = calloc(1, cluster->frames_bytes);
+		if (!cluster->stubs_data || !cluster->frames_data)
+			return inj_broke(why, -ENOMEM, "making stubs");
+		memset(cluster->stubs_data, 0xcc, cluster->stubs_bytes); /* int3 */
+	}
+	inj_borrow_pad(plan->clusters[0].stubs_data, CALL_PAD_ROOM);
+	for (size_t i = 0; r == 0 && i < plan->n_changes; i++)
+		r = emit_one(plan, &plan->changes[i], &at[plan->changes[i].cluster], why);
+	for (size_t i = 0; r == 0 && i < plan->n_clusters; i++)
+		r = emit_frames(plan, i, why);
+	return r;
+}
+
+int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why)
+{
+	const size_t record = record_bytes(plan);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->n_changes; i++)
+		r = assign_cluster(plan, &plan->changes[i], why);
+	if (r != 0)
+		return r;
+	if (plan->image->n_parts + 3 + 2 * plan->n_clusters > INJ_ARRAY_LENGTH(plan->areas))
+		return inj_refuse(why, INJ_BAD_PATCH,
+				  "The patch has %zu segments; link it without special sections.",
+				  plan->image->n_parts);
+	size_clusters(plan);
+	plan->memfd_bytes = lay_out_file(plan, record);
+	r = choose_addresses(subject, plan, record, why);
+	if (r != 0)
+		return r;
+	list_areas(plan, record);
+	return emit_stubs(plan, why);
+}

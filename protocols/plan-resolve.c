@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a patch wants to replace, found in the target and examined: the symbol, the code that answers to it now (an earlier
+ * patch may stand there), its bytes as they are and as its file says, and how its entry can be redirected.
+ *
+ * Refuses code that differs from its file (somebody else's hook), functions of which the compiler made specialised copies
+ * (a redirect would miss those callers), and two replacements of one function.
+ */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "injector/process/mem.h"
+#include "protocols/plan.h"
+
+#define MAX_FUNCTION_BYTES (8u << 20)
+#define MAX_GAP 15
+#define MAX_STACKED 4096
+
+/* The code that runs today for a symbol: follow active updates upwards. */
+static int find_top(const struct upd_subject *subject, struct upd_change *change,
+		    struct inj_why *why)
+{
+	const struct dsu_ledger_site *site;
+	const struct inj_ledger *ledger;
+
+	change->entry = change->symbol.address;
+	change->size = change->symbol.size;
+	for (unsigned depth = 0; depth < MAX_STACKED; depth++) {
+		ledger = inj_history_replacing(&subject->history, change->entry, &site);
+		if (!ledger)
+			return 0;
+		change->below = ledger;
+		change->entry = site->replacement;
+		change->size = site->replacement_size;
+	}
+	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+			  "The ledgers of process %d go in a circle at %s.", subject->pid,
+			  change->wanted->name);
+}
+
+static int follow_ifunc(const struct upd_subject *subject, struct upd_change *change,
+			struct inj_why *why)
+{
+	struct inj_symbol implementation;
+	inj_addr address;
+
+	if (change->symbol.type != STT_GNU_IFUNC)
+		return 0;
+	if (inj_resolve_ifunc_bound(subject->modules, &change->symbol, &address) != 0 ||
+	    !inj_symbol_at(subject->modules, address, &implementation) ||
+	    implementation.address != address)
+		return inj_refuse(why, INJ_NO_SUCH_SYMBOL,
+				  "%s is chosen at run time (IFUNC) and process %d has not chosen an "
+				  "implementation with a known name and size. Name the implementation "
+				  "(for example __memcpy_avx_unaligned) instead.",
+				  change->wanted->name, subject->pid);
+	change->symbol = implementation;
+	return 0;
+}
+
+static int check_place(const struct upd_subject *subject, struct upd_change *change,
+		       struct inj_why *why)
+{
+	const struct inj_map *map = inj_maps_find(subject->maps, change->entry);
+	const struct inj_module *module = change->symbol.module;
+
+	if (change->size == 0 || change->size > MAX_FUNCTION_BYTES)
+		return inj_refuse(why, INJ_FUNCTION_TOO_SHORT,
+				  "The size of %s is unknown (%llu bytes by its symbol), so its end "
+				  "cannot be watched. Install debug symbols for %s, or patch a caller.",
+				  change->wanted->name, (unsigned long long)change->size, module->name);
+	if (!map || !(map->prot & PROT_EXEC) || change->size > map->range.end - change->entry ||
+	    module->kind == INJ_MODULE_VDSO)
+		return inj_refuse(why, INJ_NO_SUCH_SYMBOL,
+				  "%s at 0x%llx is not executable code of %s.", change->wanted->name,
+				  (unsigned long long)change->entry, module->name);
+	change->near = change->below ?
+			       (struct inj_range){ change->below->record->image_base,
+						   change->below->record->image_base +
+							   change->below->record->image_bytes } :
+			       module->span;
+	return 0;
+}
+
+/* Bytes between the end of this function and where the next one may begin; no symbol covers them. */
+static size_t gap_after(const struct upd_subject *subject, const struct upd_change *change)
+{
+	inj_addr end = change->entry + change->size;
+	size_t gap = (size_t)(-end & MAX_GAP);
+	struct inj_symbol other;
+
+	for (size_t i = 0; i < gap; i++)
+		if (inj_symbol_at(subject->modules, end + i, &other) && other.address >= end)
+			return i;
+	return gap;
+}
+
+static size_t gap_before(const struct upd_subject *subject, const struct upd_change *change)
+{
+	struct inj_symbol other;
+	size_t gap = 0;
+
+	while (gap < MAX_GAP && change->entry % 16 == 0 &&
+	       !inj_symbol_at(subject->modules, change->entry - gap - 1, &other))
+		gap++;
+	return gap;
+}
+
+static int refuse_changed(const struct upd_subject *subject, const struct upd_change *change,
+			  const uint8_t *found, const uint8_t *file, struct inj_why *why)
+{
+	size_t at = 0;
+
+	while (found[at] == file[at])
+		at++;
+	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+			  "The code of %s in process %d is not what its file says: at %s+%zu it reads "
+			  "0x%02x instead of 0x%02x. Another tool (a debugger's breakpoint, a hook) "
+			  "changed it; remove that first.",
+			  change->wanted->name, subject->pid, change->symbol.name, at, found[at],
+			  file[at]);
+}
+
+static int examine(const struct upd_subject *subject, struct upd_change *change, size_t before,
+		   size_t after, struct inj_why *why)
+{
+	const struct inj_module *module = change->symbol.module;
+	const size_t total = before + change->size + after;
+	INJ_FREE uint8_t *bytes = malloc(total);
+	const uint8_t *file = NULL;
+	struct inj_text text;
+	int r;
+
+	if (!bytes)
+		return inj_broke(why, -ENOMEM, "reading %s", change->wanted->name);
+	r = inj_mem_read(subject->process, change->entry - before, bytes, total);
+	if (r < 0)
+		return inj_broke(why, r, "reading the code of %s in process %d",
+				 change->wanted->name, subject->pid);
+	if (!change->below)
+		file = inj_elf_bytes_at(module->elf, change->entry - module->bias, change->size);
+	if (file && memcmp(file, bytes + before, change->size) != 0)
+		return refuse_changed(subject, change, bytes + before, file, why);
+	text = (struct inj_text){
+		.address = change->entry, .size = change->size, .bytes = bytes,
+		.before = before, .after = after, .name = change->wanted->name,
+	};
+	return inj_site_examine(&text, &change->site, why);
+}
+
+/* Most functions need no padding; asking for it costs a look at all symbols around. */
+static int examine_site(const struct upd_subject *subject, struct upd_change *change,
+			struct inj_why *why)
+{
+	int r = examine(subject, change, 0, 0, why);
+
+	if (r == 0 && change->site.kind == INJ_SITE_NEAR)
+		return 0;
+	if (r < 0 || (r > 0 && r != INJ_FUNCTION_TOO_SHORT) || change->below)
+		return r;
+	return examine(subject, change, gap_before(subject, change), gap_after(subject, change), why);
+}
+
+static bool is_cold_part(const char *name)
+{
+	return strstr(name, ".cold") != NULL;
+}
+
+/* Specialised copies are called instead of the function by some callers: a redirect at its entry would miss them. */
+static int check_siblings(const struct upd_subject *subject, struct upd_change *change,
+			  struct inj_why *why)
+{
+	INJ_FREE struct inj_symbol *siblings = NULL;
+	size_t n = 0;
+	int r;
+
+	if (change->below)
+		return 0;
+	r = inj_symbol_siblings(subject->modules, &change->symbol, &siblings, &n);
+	if (r < 0)
+		return inj_broke(why, r, "looking for copies of %s", change->wanted->name);
+	for (size_t i = 0; i < n; i++) {
+		if (siblings[i].address == change->symbol.address)
+			continue;
+		if (!is_cold_part(siblings[i].name))
+			return inj_refuse(why, INJ_INLINED,
+					  "The compiler made a specialised copy %s of %s in %s, which some "
+					  "callers use instead. Replace the copy too, or the callers.",
+					  siblings[i].name, change->symbol.name,
+					  change->symbol.module->name);
+		change->cold = (struct inj_range){ siblings[i].address,
+						   siblings[i].address + siblings[i].size };
+	}
+	return 0;
+}
+
+static int refuse_twice(const struct upd_plan *plan, size_t last, struct inj_why *why)
+{
+	for (size_t i = 0; i < last; i++)
+		if (plan->changes[i].entry == plan->changes[last].entry)
+			return inj_refuse(why, INJ_BAD_PATCH,
+					  "The patch replaces %s and %s, which are the same code in the "
+					  "target. Keep one of them.",
+					  plan->changes[i].wanted->name,
+					  plan->changes[last].wanted->name);
+	return 0;
+}
+
+static int resolve_one(const struct upd_subject *subject, struct upd_change *change,
+		       struct inj_why *why)
+{
+	const struct inj_replacement *wanted = change->wanted;
+	int r = inj_resolve_function(subject->modules, wanted->module, wanted->file, wanted->name,
+				     &change->symbol, why);
+
+	if (r == 0)
+		r = follow_ifunc(subject, change, why);
+	if (r == 0)
+		r = find_top(subject, change, why);
+	if (r == 0)
+		r = check_place(subject, change, why);
+	if (r == 0)
+		r = check_siblings(subject, change, why);
+	if (r == 0)
+		r = examine_site(subject, change, why);
+	return r;
+}
+
+int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why)
+{
+	const struct inj_patch *patch = plan->patch;
+	int r = 0;
+
+	plan->changes = calloc(patch->n_replacements ? patch->n_replacements : 1,
+			       sizeof(*plan->changes));
+	if (!plan->changes)
+		return inj_broke(why, -ENOMEM, "making a plan");
+	for (size_t i = 0; r == 0 && i < patch->n_replacements; i++) {
+		plan->changes[i].wanted = &patch->replacements[i];
+		r = resolve_one(subject, &plan->changes[i], why);
+		if (r == 0)
+			r = refuse_twice(plan, i, why);
+		if (r == 0)
+			plan->n_changes = i + 1;
+	}
+	return r;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The plan of one target, step by step: what the patch's names mean there, what its own undefined symbols mean, where
+ * everything will lie, and the record of it all. Nothing of the target is touched while a plan is made, so a refusal at
+ * any step leaves it as it was.
+ */
+#include "protocols/plan.h"
+
+#include <stdarg.h>
+
+static int refuse_applied(const struct upd_subject *subject, const struct inj_patch *patch,
+			  struct inj_why *why)
+{
+	const struct inj_ledger *active = inj_history_active(&subject->history, patch->id);
+
+	if (!active)
+		return 0;
+	return inj_refuse(why, INJ_ALREADY_APPLIED,
+			  "Patch %s is active in process %d already (version %s). Revert it first, or "
+			  "give the new patch another id.",
+			  patch->id, subject->pid,
+			  inj_ledger_string(active, active->record->patch_version));
+}
+
+static int refuse_unknown(const struct upd_subject *subject, struct inj_why *why)
+{
+	if (subject->history.n_unknown == 0)
+		return 0;
+	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+			  "Process %d carries %zu update(s) made by a newer dsud. Use that version.",
+			  subject->pid, subject->history.n_unknown);
+}
+
+int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
+		  const uint8_t update_id[16], uint32_t n_members, const char *protocol)
+{
+	struct inj_why why = {};
+	struct upd_plan *plan = calloc(1, sizeof(*plan));
+	int r;
+
+	if (!plan)
+		return upd_subject_fail(subject, inj_broke(&why, -ENOMEM, "making a plan"), &why);
+	plan->patch = patch;
+	subject->plan = plan;
+	r = refuse_unknown(subject, &why);
+	if (r == 0)
+		r = refuse_applied(subject, patch, &why);
+	if (r == 0)
+		r = upd_plan_resolve(subject, plan, &why);
+	if (r == 0)
+		r = inj_image_layout(patch, &plan->image, &why);
+	if (r == 0)
+		r = upd_plan_bind(subject, plan, &why);
+	if (r == 0)
+		r = upd_plan_place(subject, plan, &why);
+	if (r == 0)
+		r = upd_plan_record(subject, plan, update_id, n_members, protocol, &why);
+	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
+}
+
+void upd_plan_note(struct upd_plan *plan, const char *format, ...)
+{
+	va_list arguments;
+	char *text;
+
+	if (plan->n_notes >= UPD_MAX_NOTES)
+		return;
+	va_start(arguments, format);
+	if (vasprintf(&text, format, arguments) >= 0) {
+		inj_printable(text);
+		plan->notes[plan->n_notes++] = text;
+	}
+	va_end(arguments);
+}
+
+void upd_plan_free(struct upd_plan *plan)
+{
+	if (!plan)
+		return;
+	for (size_t i = 0; i < plan->n_clusters; i++) {
+		free(plan->clusters[i].stubs_data);
+		free(plan->clusters[i].frames_data);
+	}
+	for (size_t i = 0; i < plan->n_notes; i++)
+		free(plan->notes[i]);
+	inj_image_free(plan->image);
+	free(plan->changes);
+	free(plan->bindings);
+	free(plan->ifuncs);
+	free(plan->ledger_bytes);
+	free(plan);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef UPD_PLAN_H
+#define UPD_PLAN_H
+
+#include "injector/image/image.h"
+#include "injector/redirect/site.h"
+#include "protocols/subject.h"
+#include "protocols/unwinder.h"
+
+/* One function of the target and what becomes of it. */
+struct upd_change {
+	const struct inj_replacement *wanted; /* in the patch */
+	struct inj_symbol symbol;      /* what its name means in the target */
+	inj_addr entry;                /* what gets the redirect: the symbol, or the newest replacement of it */
+	uint64_t size;
+	const struct inj_ledger *below; /* the update that put `entry` there, NULL for the program's own code */
+	struct inj_range near;         /* the stub must reach all of this */
+	struct inj_range cold;         /* outlined part of the same function, empty when there is none */
+	struct inj_site site;
+	struct inj_stub stub;
+	inj_addr stub_address;
+	inj_addr replacement;
+	struct inj_code_write writes[2];
+	size_t n_writes;
+	unsigned cluster;
+};
+
+/* An IFUNC that no module of the target has bound yet: its resolver is run there once memory is staged. */
+struct upd_pending_ifunc {
+	size_t external; /* index of the binding */
+	inj_addr resolver;
+};
+
+/* Sites that can share one area of stubs. */
+struct upd_cluster {
+	struct inj_range near;
+	size_t n_changes;
+	inj_addr stubs;
+	size_t stubs_bytes;
+	inj_addr frames;
+	size_t frames_bytes;
+	size_t stubs_offset, frames_offset; /* in the memfd */
+	uint8_t *stubs_data, *frames_data;  /* the bytes, owned */
+};
+
+#define UPD_MAX_CLUSTERS 8
+#define UPD_MAX_NOTES 16
+
+/* What will be done to one target, decided before anything is touched. */
+struct upd_plan {
+	const struct inj_patch *patch; /* borrowed */
+	struct inj_image *image;
+	struct upd_change *changes;
+	size_t n_changes;
+	struct inj_binding *bindings; /* one per external of the patch */
+	struct upd_pending_ifunc *ifuncs;
+	size_t n_ifuncs;
+	struct upd_cluster clusters[UPD_MAX_CLUSTERS];
+	size_t n_clusters;
+	struct dsu_ledger_area areas[DSU_N_UNWIND_OBJECTS + 20];
+	size_t n_areas;
+	size_t memfd_bytes;
+	inj_addr control;
+	inj_addr ledger;
+	inj_addr image_base;
+	size_t image_offset;
+	inj_addr scratch;       /* 0 when no remote call is needed */
+	size_t scratch_bytes;
+	inj_addr call_pad;
+	struct upd_unwinder unwinder;
+	uint64_t sequence;
+	void *ledger_bytes;     /* finished record */
+	size_t n_ledger_bytes;
+	bool needs_guard;       /* the commit is more than stores of whole stub jumps */
+	char *notes[UPD_MAX_NOTES];
+	size_t n_notes;
+};
+
+/*
+ * Decide everything for one target.
+ * subject: opened; patch: borrowed for the plan's life; update_id, n_members: for the record.
+ * State: running; nothing is touched. Return: 0 and subject->plan.
+ * Errors: every refusal of resolving, examining, linking and placing; the story is in subject->why.
+ */
+int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
+		  const uint8_t update_id[16], uint32_t n_members, const char *protocol);
+void upd_plan_free(struct upd_plan *plan);
+
+/* Steps of upd_plan_make(), in their own files. */
+int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
+int upd_plan_bind(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
+int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
+int upd_plan_record(struct upd_subject *subject, struct upd_plan *plan, const uint8_t update_id[16],
+		    uint32_t n_members, const char *protocol, struct inj_why *why);
+
+/* Add a remark for the report; silently dropped when there are too many. */
+void upd_plan_note(struct upd_plan *plan, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

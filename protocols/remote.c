@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Calling functions of the target. The borrowed thread must not hold a lock that the function takes, or it would wait for
+ * itself: a thread with any word of its stack inside the code to be avoided is given back and asked again later.
+ */
+#include "protocols/remote.h"
+
+#include <time.h>
+
+#include "injector/base/clock.h"
+#include "injector/process/mem.h"
+
+#define RETRY_NS 1000000
+#define SCAN_BYTES (256u << 10)
+
+void upd_remote_deinit(struct upd_remote *remote)
+{
+	inj_borrow_close(INJ_TAKE(remote->borrow), NULL);
+}
+
+/* Could the borrowed thread be inside the code to be avoided? Unreadable stacks count as inside. */
+static bool is_inside(const struct upd_remote *remote, const uint64_t *buffer, size_t n_words)
+{
+	for (size_t i = 0; i < n_words; i++)
+		if (inj_range_has(remote->avoid, buffer[i]))
+			return true;
+	return false;
+}
+
+static bool may_hold_lock(const struct upd_remote *remote)
+{
+	INJ_FREE uint64_t *buffer = malloc(SCAN_BYTES);
+	const struct inj_map *map;
+	inj_addr pc, sp;
+	size_t bytes;
+
+	if (remote->avoid.start == remote->avoid.end)
+		return false;
+	inj_borrow_where(remote->borrow, &pc, &sp);
+	if (inj_range_has(remote->avoid, pc))
+		return true;
+	sp = (sp - 128) & ~7ull;
+	map = inj_maps_find(remote->subject->maps, sp);
+	if (!map || !buffer)
+		return true;
+	bytes = map->range.end - sp < SCAN_BYTES ? map->range.end - sp : SCAN_BYTES;
+	return inj_mem_read(remote->subject->process, sp, buffer, bytes) < 0 ||
+	       is_inside(remote, buffer, bytes / sizeof(*buffer));
+}
+
+static int open_borrow(struct upd_remote *remote, struct inj_why *why)
+{
+	const struct timespec pause = { .tv_nsec = RETRY_NS };
+
+	for (;;) {
+		int r = inj_borrow_open(remote->subject->process, remote->subject->maps,
+					remote->deadline_ns, &remote->borrow, why);
+
+		if (r != 0 || !may_hold_lock(remote))
+			return r;
+		inj_borrow_close(INJ_TAKE(remote->borrow), NULL);
+		if (inj_remaining_ns(remote->deadline_ns) == 0)
+			return inj_refuse(why, INJ_BLOCKED,
+					  "Every thread of process %d that could be asked was unwinding its "
+					  "stack until the deadline. Try again with a longer --timeout.",
+					  remote->subject->pid);
+		nanosleep(&pause, NULL);
+	}
+}
+
+int upd_remote_call(struct upd_remote *remote, inj_addr function, uint64_t a, uint64_t b,
+		    uint64_t *ret, struct inj_why *why)
+{
+	const uint64_t arguments[4] = { a, b };
+	uint64_t result;
+	int r = remote->borrow ? 0 : open_borrow(remote, why);
+
+	if (r == 0)
+		r = inj_borrow_call(remote->borrow, remote->pad, remote->stack_top, function, arguments,
+				    remote->deadline_ns, &result, why);
+	if (r == 0 && ret)
+		*ret = result;
+	return r;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Makes exceptions, cancellation and backtraces of the target pass through our code. The control page says before each
+ * round of calls that the registry is changing, and afterwards what it holds, so that whoever finds the update later knows
+ * whether its memory may go.
+ */
+#include "protocols/unwinder.h"
+
+#include "injector/base/fault-point.h"
+#include "injector/symbol/resolve.h"
+#include "protocols/remote.h"
+#include "protocols/subject.h"
+
+#define OBJECT_BYTES 64
+
+void upd_unwinder_find(const struct inj_modules *modules, struct upd_unwinder *ret)
+{
+	const struct inj_module *module = inj_modules_named(modules, "libgcc_s.so.1");
+	struct inj_symbol tell, forget;
+
+	*ret = (struct upd_unwinder){};
+	if (!module)
+		module = inj_modules_main(modules);
+	if (inj_resolve_function(modules, module->name, NULL, "__register_frame_info", &tell,
+				 NULL) != 0 ||
+	    inj_resolve_function(modules, module->name, NULL, "__deregister_frame_info", &forget,
+				 NULL) != 0)
+		return;
+	*ret = (struct upd_unwinder){ tell.address, forget.address, tell.module->span };
+}
+
+/* Addresses of the tables of a record, in the order of registration. Areas are sound: the record was checked or is ours. */
+static size_t tables_of(const struct dsu_ledger *record, inj_addr tables[DSU_N_UNWIND_OBJECTS])
+{
+	const struct dsu_ledger_area *areas = (const void *)((const uint8_t *)record + record->areas);
+	size_t n = 0;
+
+	for (size_t i = 0; i < record->n_areas && n < DSU_N_UNWIND_OBJECTS - 1; i++)
+		if (areas[i].kind == DSU_AREA_FRAMES)
+			tables[n++] = areas[i].address;
+	if (record->image_eh_frame)
+		tables[n++] = record->image_eh_frame;
+	return n;
+}
+
+static int set_state(struct inj_writer *writer, const struct dsu_ledger *record,
+		     enum dsu_unwind_state state, struct inj_why *why)
+{
+	int r = inj_writer_store(writer, record->control + offsetof(struct dsu_control, unwind_state),
+				 state);
+
+	if (r < 0)
+		return inj_broke(why, r, "noting the state of the unwind tables");
+	inj_fault_point(state == DSU_UNWIND_CHANGING ? "unwind-changing" : "unwind-settled");
+	return 0;
+}
+
+int upd_unwinder_tell(struct upd_remote *remote, const struct upd_unwinder *unwinder,
+		      const struct dsu_ledger *record, struct inj_why *why)
+{
+	const inj_addr objects = record->control + offsetof(struct dsu_control_page, unwind_objects);
+	inj_addr tables[DSU_N_UNWIND_OBJECTS];
+	const size_t n = tables_of(record, tables);
+	int r;
+
+	if (!unwinder->tell)
+		return 0;
+	r = set_state(remote->subject->writer, record, DSU_UNWIND_CHANGING, why);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = upd_remote_call(remote, unwinder->tell, tables[i], objects + OBJECT_BYTES * i,
+				    NULL, why);
+	if (r == 0)
+		r = set_state(remote->subject->writer, record, DSU_UNWIND_REGISTERED, why);
+	return r;
+}
+
+static const struct dsu_ledger_area *area_of(const struct inj_ledger *ledger, uint32_t kind)
+{
+	for (size_t i = 0; i < ledger->record->n_areas; i++)
+		if (ledger->areas[i].kind == kind)
+			return &ledger->areas[i];
+	return NULL;
+}
+
+static int forget_all(struct upd_subject *subject, const struct inj_ledger *ledger,
+		      const struct upd_unwinder *unwinder, struct upd_remote *remote,
+		      struct inj_why *why)
+{
+	inj_addr tables[DSU_N_UNWIND_OBJECTS];
+	const size_t n = tables_of(ledger->record, tables);
+	int r = set_state(subject->writer, ledger->record, DSU_UNWIND_CHANGING, why);
+
+	for (size_t i = n; r == 0 && i-- > 0;)
+		r = upd_remote_call(remote, unwinder->forget, tables[i], 0, NULL, why);
+	if (r == 0)
+		r = set_state(subject->writer, ledger->record, DSU_UNWIND_NONE, why);
+	return r;
+}
+
+int upd_unwinder_forget(struct upd_subject *subject, const struct inj_ledger *ledger,
+			uint64_t deadline_ns, struct inj_why *why)
+{
+	const struct dsu_ledger_area *stubs = area_of(ledger, DSU_AREA_STUBS);
+	const struct dsu_ledger_area *scratch = area_of(ledger, DSU_AREA_SCRATCH);
+	struct upd_unwinder unwinder;
+
+	if (ledger->control.unwind_state == DSU_UNWIND_NONE)
+		return 0;
+	upd_unwinder_find(subject->modules, &unwinder);
+	if (ledger->control.unwind_state != DSU_UNWIND_REGISTERED || !unwinder.forget || !stubs ||
+	    !scratch)
+		return 1;
+	INJ_CLEANUP(upd_remote_deinit) struct upd_remote remote = {
+		.subject = subject, .pad = stubs->address, .avoid = unwinder.code,
+		.stack_top = scratch->address + scratch->bytes, .deadline_ns = deadline_ns,
+	};
+	return forget_all(subject, ledger, &unwinder, &remote, why);
+}

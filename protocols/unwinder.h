@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef UPD_UNWINDER_H
+#define UPD_UNWINDER_H
+
+#include "injector/abi/ledger.h"
+#include "injector/descriptor/history.h"
+#include "injector/symbol/module.h"
+
+struct upd_remote;
+struct upd_subject;
+
+/*
+ * The target's own unwinder: libgcc, shared or linked in. It finds tables of code that no loaded object covers through a
+ * registry that two of its functions keep. A program without it (or without those functions) unwinds nothing itself.
+ */
+struct upd_unwinder {
+	inj_addr tell;         /* __register_frame_info(begin, object), 0: there is none */
+	inj_addr forget;       /* __deregister_frame_info(begin) */
+	struct inj_range code; /* of the module; a thread inside may hold the registry's lock */
+};
+
+void upd_unwinder_find(const struct inj_modules *modules, struct upd_unwinder *ret);
+
+/*
+ * Register every table of a record: those of the stubs and that of the patch.
+ * State: running, memory staged and linked. Return: 0, also when there is no unwinder. Errors: as for remote calls.
+ * Source: libgcc's unwind-dw2-fde.h.
+ */
+int upd_unwinder_tell(struct upd_remote *remote, const struct upd_unwinder *unwinder,
+		      const struct dsu_ledger *record, struct inj_why *why);
+
+/*
+ * Take the tables of an update back. Return: 0; 1 when the unwinder may know them for ever, because a call to it was cut
+ * off: libgcc aborts the program when asked to forget what it does not know, so the memory has to stay.
+ */
+int upd_unwinder_forget(struct upd_subject *subject, const struct inj_ledger *ledger,
+			uint64_t deadline_ns, struct inj_why *why);
+
+#endif
