@@ -51,15 +51,13 @@ static const struct {
 	{"hang", hang},
 };
 
-static void act(const char *action)
+/* NULL when there is no such action. */
+static void (*find_action(const char *name))(void)
 {
-	for (size_t i = 0; i < INJ_ARRAY_LENGTH(actions); i++) {
-		if (strcmp(actions[i].name, action) == 0) {
-			actions[i].run();
-			return;
-		}
-	}
-	die();
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(actions); i++)
+		if (strcmp(actions[i].name, name) == 0)
+			return actions[i].run;
+	return NULL;
 }
 
 void inj_fault_point(const char *name)
@@ -80,12 +78,14 @@ void inj_fault_point(const char *name)
 		count = strtoul(rest + 1, &end, 10);
 		rest = end;
 	}
-	if (length == 0 || count == 0 || (*rest != '\0' && *rest != ':'))
+
+	void (*action)(void) = *rest == ':' ? find_action(rest + 1) : *rest ? NULL : die;
+
+	if (length == 0 || count == 0 || !action)
 		die();
-	if (strlen(name) != length || memcmp(name, armed, length) != 0)
-		return;
-	if (atomic_fetch_add(&n_passed, 1) + 1 == count)
-		act(*rest == ':' ? rest + 1 : "kill");
+	if (strlen(name) == length && memcmp(name, armed, length) == 0 &&
+	    atomic_fetch_add(&n_passed, 1) + 1 == count)
+		action();
 }
 
 #endif
