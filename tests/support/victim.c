@@ -104,7 +104,8 @@ _Noreturn static void become(char *const argv[], int in, int out, pid_t parent)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() == parent && dup2(in, 0) == 0 && dup2(out, 1) == 1)
+	/* 0: the parent is outside of our pid namespace. */
+	if ((getppid() == parent || getppid() == 0) && dup2(in, 0) == 0 && dup2(out, 1) == 1)
 		execv(argv[0], argv);
 	_exit(127);
 }
