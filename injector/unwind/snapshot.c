@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Copies of stacks. Owns the buffers of a walker and all reading of the target's stacks: the tops
+ * of all of them at once, then more of one on demand, in pieces of fixed size whatever the depth.
+ * What always holds: a copy holds bytes of the held target at the addresses it names, or it is
+ * empty.
+ */
+#include <string.h>
+
+#include "injector/process/mem.h"
+#include "injector/unwind/walker-priv.h"
+
+static int refresh_map(struct inj_walker *walker)
+{
+	struct inj_maps *maps INJ_CLEANUP(inj_maps_guard) = NULL;
+	struct inj_stack_map map;
+	int r = inj_maps_read(walker->process, &maps, NULL);
+
+	if (r)
+		return r < 0 ? r : -ESRCH;
+	r = inj_stack_map_init(&map, walker->process, maps);
+	if (r < 0) {
+		inj_stack_map_deinit(&map);
+		return r;
+	}
+	inj_stack_map_deinit(&walker->map);
+	walker->map = map;
+	return 0;
+}
+
+static bool place(const struct inj_walker *walker, struct inj_thread_stack *stack)
+{
+	return inj_stack_place(&walker->map, stack->tid == walker->process->pid, stack->regs.rsp,
+			       stack->regs.fs_base, &stack->place);
+}
+
+static int place_all(struct inj_walker *walker, bool *refreshed)
+{
+	for (size_t i = 0; i < walker->n_stacks; i++) {
+		if (place(walker, &walker->stacks[i]) || *refreshed)
+			continue;
+		/* Mapped since the map was read: once more, from the first thread on. */
+		int r = refresh_map(walker);
+
+		if (r < 0)
+			return r;
+		*refreshed = true;
+		i = (size_t)-1;
+	}
+	return 0;
+}
+
+static int set_stacks(struct inj_walker *walker, const struct inj_hold *hold)
+{
+	struct inj_thread_stack *stacks = reallocarray(
+		walker->stacks, hold->n_threads ? hold->n_threads : 1, sizeof(*stacks));
+
+	if (!stacks)
+		return -ENOMEM;
+	walker->stacks = stacks;
+	walker->n_stacks = hold->n_threads;
+	for (size_t i = 0; i < hold->n_threads; i++)
+		stacks[i] = (struct inj_thread_stack){
+			.tid = hold->threads[i].tid,
+			.regs = hold->threads[i].regs,
+		};
+	return 0;
+}
+
+static int reserve_copies(struct inj_walker *walker, size_t bytes)
+{
+	if (bytes <= walker->copies_bytes)
+		return 0;
+	free(walker->copies);
+	walker->copies_bytes = 0;
+	walker->copies = malloc(bytes);
+	if (!walker->copies)
+		return -ENOMEM;
+	walker->copies_bytes = bytes;
+	return 0;
+}
+
+/* Where the copy begins: words below the stack pointer can still matter (red zone), but not below
+ * the mapping. */
+static inj_addr copy_start(const struct inj_walker *walker, const struct inj_stack_place *at)
+{
+	struct inj_range mapping = inj_stack_map_at(&walker->map, at->live.start);
+	inj_addr start = at->live.start - INJ_RED_ZONE;
+
+	return start > at->live.start || (mapping.end && start < mapping.start) ? at->live.start
+										: start;
+}
+
+static int plan_copies(struct inj_walker *walker, size_t chunk_bytes, struct inj_mem_part *parts)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < walker->n_stacks; i++) {
+		struct inj_thread_stack *stack = &walker->stacks[i];
+		inj_addr start = copy_start(walker, &stack->place);
+		size_t n = stack->place.live.end > start ? stack->place.live.end - start : 0;
+
+		if (!stack->place.live.end)
+			n = 0;
+		stack->copy = (struct inj_bytes){.address = start,
+						 .n = n < chunk_bytes ? n : chunk_bytes};
+		total += stack->copy.n;
+	}
+	int r = reserve_copies(walker, total);
+
+	if (r < 0)
+		return r;
+	total = 0;
+	for (size_t i = 0; i < walker->n_stacks; i++) {
+		struct inj_thread_stack *stack = &walker->stacks[i];
+
+		stack->copy.data = walker->copies + total;
+		parts[i] = (struct inj_mem_part){stack->copy.address, walker->copies + total,
+						 stack->copy.n};
+		total += stack->copy.n;
+	}
+	return 0;
+}
+
+static int read_each(struct inj_walker *walker, const struct inj_mem_part *parts)
+{
+	for (size_t i = 0; i < walker->n_stacks; i++) {
+		int r = inj_mem_read(walker->process, parts[i].address, parts[i].buffer,
+				     parts[i].length);
+
+		if (r == -ESRCH)
+			return r;
+		if (r < 0) {
+			walker->stacks[i].copy.n = 0;
+			walker->stacks[i].place.home = false;
+		}
+	}
+	return 0;
+}
+
+int inj_snapshot_take(struct inj_walker *walker, const struct inj_hold *hold, size_t chunk_bytes)
+{
+	bool refreshed = false;
+	int r = set_stacks(walker, hold);
+
+	if (r < 0)
+		return r;
+	if (walker->n_stacks && chunk_bytes > INJ_STACK_COPIES / walker->n_stacks)
+		chunk_bytes = INJ_STACK_COPIES / walker->n_stacks;
+	struct inj_mem_part *parts INJ_FREE =
+		calloc(walker->n_stacks ? walker->n_stacks : 1, sizeof(*parts));
+
+	if (!parts)
+		return -ENOMEM;
+	for (;;) {
+		r = place_all(walker, &refreshed);
+		if (r >= 0)
+			r = plan_copies(walker, chunk_bytes, parts);
+		if (r >= 0)
+			r = inj_mem_read_parts(walker->process, parts, walker->n_stacks);
+		if (r != -EFAULT)
+			return r;
+		if (refreshed)
+			return read_each(walker, parts);
+		/* Something was unmapped since the map was read. */
+		r = refresh_map(walker);
+		if (r < 0)
+			return r;
+		refreshed = true;
+	}
+}
+
+static bool within(const struct inj_bytes *bytes, inj_addr address, size_t n)
+{
+	return bytes->n >= n && address >= bytes->address &&
+	       address - bytes->address <= bytes->n - n;
+}
+
+bool inj_snapshot_window(void *context, inj_addr address, struct inj_bytes *ret)
+{
+	struct inj_walker *walker = context;
+
+	if (within(&walker->walking->copy, address, 8)) {
+		*ret = walker->walking->copy;
+		return true;
+	}
+	if (walker->offline)
+		return false;
+	inj_addr start = INJ_PAGE_DOWN(address);
+	struct inj_range mapping = inj_stack_map_at(&walker->map, address);
+	size_t n = 2 * INJ_PAGE_BYTES;
+
+	if (mapping.end)
+		n = mapping.end - start < INJ_STACK_WINDOW ? mapping.end - start : INJ_STACK_WINDOW;
+	*ret = (struct inj_bytes){start, walker->window, n};
+	if (!inj_mem_read(walker->process, start, walker->window, n))
+		return true;
+	/* The map may be older than the memory. */
+	*ret = (struct inj_bytes){address, walker->window, 8};
+	return !inj_mem_read(walker->process, address, walker->window, 8);
+}
+
+bool inj_snapshot_pieces(struct inj_walker *walker, const struct inj_thread_stack *stack,
+			 struct inj_range range, inj_piece_fn take, void *context,
+			 bool *ret_complete)
+{
+	*ret_complete = true;
+	if (within(&stack->copy, range.start, 1)) {
+		size_t skip = range.start - stack->copy.address;
+		struct inj_bytes first = {range.start, stack->copy.data + skip,
+					  stack->copy.n - skip};
+
+		if (first.n > range.end - range.start)
+			first.n = range.end - range.start;
+		if (!take(context, first))
+			return false;
+		/* A word cut by the end of the copy is read again. */
+		range.start += first.n & ~(size_t)7;
+	}
+	while (range.start + 8 <= range.end) {
+		size_t n = range.end - range.start < INJ_STACK_PIECE ? range.end - range.start
+								     : INJ_STACK_PIECE;
+
+		if (inj_mem_read(walker->process, range.start, walker->piece, n)) {
+			*ret_complete = false;
+			return true;
+		}
+		if (!take(context, (struct inj_bytes){range.start, walker->piece, n}))
+			return false;
+		range.start += n & ~(size_t)7;
+	}
+	return true;
+}

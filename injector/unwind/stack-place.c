@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which memory is whose stack. Owns a copy of the target's mappings and the one judgement that lets
+ * a scan speak for a whole thread: `home`. It holds only where nothing can hide: the main thread on
+ * [stack], another thread below its own control block in one mapping. All else (signal stacks,
+ * coroutines, threads without a C library) is not home.
+ */
+#include <string.h>
+
+#include "injector/unwind/stack-place.h"
+
+enum {
+	MAX_STAT = 4096,
+	FIELD_STARTSTACK = 28,
+	FIELD_STATE = 3, /* the first one after the command's name */
+};
+
+/* Frames never lie above the address where execve() left argc. 0: not told. */
+static inj_addr read_startstack(const struct inj_process *process)
+{
+	INJ_FREE char *text = NULL;
+
+	if (inj_process_read_file(process, "stat", MAX_STAT, &text, NULL) < 0)
+		return 0;
+	char *at = strrchr(text, ')');
+
+	for (int field = FIELD_STATE - 1; at && field < FIELD_STARTSTACK; field++) {
+		at = strchr(at, ' ');
+		at = at ? at + 1 : NULL;
+	}
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+int inj_stack_map_init(struct inj_stack_map *ret, const struct inj_process *process,
+		       const struct inj_maps *maps)
+{
+	*ret = (struct inj_stack_map){0};
+	ret->mappings = calloc(maps->n_items ? maps->n_items : 1, sizeof(*ret->mappings));
+	if (!ret->mappings)
+		return -ENOMEM;
+	for (size_t i = 0; i < maps->n_items; i++) {
+		ret->mappings[i] = maps->items[i].range;
+		if (strcmp(maps->items[i].name, "[stack]"))
+			continue;
+		ret->main = maps->items[i].range;
+		ret->main_floor = i ? maps->items[i - 1].range.end : 0;
+	}
+	ret->n_mappings = maps->n_items;
+	inj_addr top = read_startstack(process);
+
+	if (inj_range_has(ret->main, top))
+		ret->main.end = top;
+	return 0;
+}
+
+void inj_stack_map_deinit(struct inj_stack_map *map)
+{
+	free(map->mappings);
+	*map = (struct inj_stack_map){0};
+}
+
+struct inj_range inj_stack_map_at(const struct inj_stack_map *map, inj_addr address)
+{
+	size_t low = 0, high = map->n_mappings;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (address < map->mappings[middle].start)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	if (high && inj_range_has(map->mappings[high - 1], address))
+		return map->mappings[high - 1];
+	return (struct inj_range){0, 0};
+}
+
+bool inj_stack_place(const struct inj_stack_map *map, bool is_main, inj_addr rsp, inj_addr fs_base,
+		     struct inj_stack_place *ret)
+{
+	struct inj_range own = fs_base ? inj_stack_map_at(map, fs_base) : (struct inj_range){0, 0};
+
+	*ret = (struct inj_stack_place){.home = false};
+	if (is_main)
+		ret->whole = map->main;
+	else if (own.end)
+		ret->whole = (struct inj_range){own.start, fs_base};
+	if (rsp >= map->main_floor && rsp < map->main.end) {
+		ret->live = (struct inj_range){rsp, map->main.end};
+		ret->home = is_main;
+		return true;
+	}
+	struct inj_range mapping = inj_stack_map_at(map, rsp);
+
+	if (!mapping.end)
+		return false;
+	ret->live = (struct inj_range){rsp, mapping.end};
+	if (mapping.start == own.start && rsp < fs_base) {
+		/*
+		 * The main thread of a process forked by another thread lives below a control block
+		 * as well, but so does a coroutine whose stack the kernel merged with the mapping
+		 * of the main thread's block.
+		 */
+		ret->live.end = fs_base;
+		ret->home = !is_main;
+	}
+	return true;
+}

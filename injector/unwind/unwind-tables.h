@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef INJ_UNWIND_UNWIND_TABLES_H
+#define INJ_UNWIND_UNWIND_TABLES_H
+
+#include "injector/unwind/activity.h"
+#include "injector/unwind/cfi.h"
+
+struct inj_fde_entry {
+	inj_addr code;
+	inj_addr fde;
+};
+
+/* The unwind table of one module or of one of our own areas. */
+struct inj_unwind_table {
+	struct inj_range code;
+	struct inj_bytes frames;     /* .eh_frame */
+	struct inj_bytes search;     /* pairs of int32 relative to header: function, entry; empty if
+					index is used */
+	inj_addr header;	     /* address of .eh_frame_hdr */
+	struct inj_fde_entry *index; /* own search table, owned, ascending */
+	size_t n_index;
+};
+
+/* Everything about the target's code that a walk may need, located before the target is held. */
+struct inj_unwind_tables {
+	struct inj_unwind_table *items; /* ascending by code.start */
+	size_t n_items;
+	struct inj_bytes *
+		areas; /* memory that never changes: read-only segments and our tables; ascending */
+	size_t n_areas;
+	struct inj_range *modules; /* spans, ascending */
+	size_t n_modules;
+	struct inj_range *trampolines; /* code that returns from signal handlers, ascending */
+	size_t n_trampolines;
+};
+
+/*
+ * Locate the tables of all modules and of our own areas.
+ * modules: their ELF views must outlive ret; tables: bytes are borrowed for as long.
+ * ret: by value, free with inj_unwind_tables_deinit() also after a failure.
+ * State: running or held; nothing of the target is read.
+ * Return: 0. A module without usable table is simply not covered.
+ * Errors: -ENOMEM.
+ * Source: LSB Core 10.6, ".eh_frame_hdr".
+ */
+int inj_unwind_tables_init(struct inj_unwind_tables *ret, const struct inj_modules *modules,
+			   const struct inj_walker_table *own, size_t n_own);
+void inj_unwind_tables_deinit(struct inj_unwind_tables *tables);
+
+/*
+ * Find the entry that covers a pc.
+ * ret_frames: the table it stands in.
+ * State: any.
+ * Return: 0. Errors: -ENOENT (nothing covers it), -EBADMSG (its entry is malformed).
+ * Source: as above.
+ */
+int inj_unwind_tables_find(const struct inj_unwind_tables *tables, inj_addr pc, struct inj_cfi *ret,
+			   struct inj_bytes *ret_frames);
+
+/* Unchanging bytes around an address, or NULL; ret_n: how many follow. State: any. */
+const uint8_t *inj_unwind_tables_bytes(const struct inj_unwind_tables *tables, inj_addr address,
+				       size_t *ret_n);
+
+/* Is the address inside a signal trampoline? State: any. */
+bool inj_unwind_tables_trampoline(const struct inj_unwind_tables *tables, inj_addr address);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef INJ_UNWIND_WALKER_PRIV_H
+#define INJ_UNWIND_WALKER_PRIV_H
+
+#include "injector/unwind/activity.h"
+#include "injector/unwind/stack-place.h"
+#include "injector/unwind/unwind.h"
+
+#define INJ_RED_ZONE	 128	    /* psABI 3.2.2 */
+#define INJ_STACK_CHUNK	 (16 << 10) /* copied of each stack at first */
+#define INJ_STACK_COPIES (64 << 20) /* all first copies together */
+#define INJ_STACK_PIECE	 (1 << 20)  /* what follows is read in pieces of this */
+#define INJ_STACK_WINDOW (64 << 10)
+
+/* One thread: where it stands and the copy of the stack's top. */
+struct inj_thread_stack {
+	pid_t tid;
+	struct user_regs_struct regs;
+	struct inj_stack_place place;
+	struct inj_bytes copy; /* from rsp less the red zone; n 0: nothing could be read */
+};
+
+struct inj_walker {
+	const struct inj_process *process;
+	struct inj_unwind_tables tables;
+	struct inj_unwinder *unwinder;
+	struct inj_stack_map map;
+	struct inj_range *own; /* code of our areas */
+	size_t n_own;
+	inj_translate_fn translate;
+	void *translate_context;
+	/* The present snapshot. */
+	struct inj_thread_stack *stacks;
+	size_t n_stacks;
+	uint8_t *copies;
+	size_t copies_bytes;
+	/* Scratch, allocated once: */
+	uint8_t *piece;	 /* INJ_STACK_PIECE */
+	uint8_t *window; /* INJ_STACK_WINDOW */
+	bool offline;	 /* the snapshot is all there is: the target runs */
+	const struct inj_thread_stack *walking;
+};
+
+/*
+ * Place all threads of a held process and copy the tops of their stacks with few system calls.
+ * chunk_bytes: at most so much of each stack.
+ * State: held.
+ * Return: 0; a stack that cannot be read has an empty copy and is not home.
+ * Errors: -ENOMEM, -ESRCH, other negative errno.
+ */
+int inj_snapshot_take(struct inj_walker *walker, const struct inj_hold *hold, size_t chunk_bytes);
+
+/* inj_window_fn over the snapshot and, unless offline, the target. context: the walker, `walking`
+ * set. */
+bool inj_snapshot_window(void *context, inj_addr address, struct inj_bytes *ret);
+
+/* Return: go on. */
+typedef bool (*inj_piece_fn)(void *context, struct inj_bytes bytes);
+
+/*
+ * Hand all bytes of a range to a callback, in ascending pieces of at most INJ_STACK_PIECE, the
+ * thread's copy first where it begins the range. ret_complete: false when memory ended before the
+ * range did. Return: false when the callback stopped it. State: held.
+ */
+bool inj_snapshot_pieces(struct inj_walker *walker, const struct inj_thread_stack *stack,
+			 struct inj_range range, inj_piece_fn take, void *context,
+			 bool *ret_complete);
+
+#endif
