@@ -133,6 +133,7 @@ static int add_section(struct inj_elf *elf, size_t index, const Elf64_Shdr *name
 		.link = header.sh_link,
 		.info = header.sh_info,
 		.entry_size = header.sh_entsize,
+		.alignment = header.sh_addralign,
 	};
 	return 0;
 }

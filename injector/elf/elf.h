@@ -25,6 +25,7 @@ struct inj_elf_section {
 	uint64_t size; /* bytes */
 	uint32_t link, info;
 	uint64_t entry_size;  /* bytes */
+	uint64_t alignment;   /* bytes, 0 or 1 when it does not matter; not checked */
 	const uint8_t *bytes; /* NULL for SHT_NOBITS, SHT_NULL, and when the file shrank under us */
 };
 
