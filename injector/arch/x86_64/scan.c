@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A byte-wise search for jumps that lead into a given range. It runs over the whole code of a
+ * module, so it looks at sixteen positions at once, and at opcodes only where a displacement fits.
+ */
+#include "injector/arch/x86_64/scan.h"
+
+#include <emmintrin.h>
+#include <string.h>
+
+static bool is_jump(const uint8_t *code, size_t displacement)
+{
+	if (displacement >= 1 && code[displacement - 1] == 0xe9)
+		return true;
+	return displacement >= 2 && code[displacement - 2] == 0x0f &&
+	       (code[displacement - 1] & 0xf0) == 0x80;
+}
+
+static bool fits_at(const uint8_t *code, inj_addr address, size_t position, struct inj_range into,
+		    inj_addr *ret_target)
+{
+	int32_t displacement;
+
+	memcpy(&displacement, code + position, sizeof(displacement));
+	inj_addr target = address + position + 4 + (uint64_t)(int64_t)displacement;
+
+	if (!inj_range_has(into, target) || !is_jump(code, position))
+		return false;
+	*ret_target = target;
+	return true;
+}
+
+/*
+ * Does any of the sixteen positions from `position` on hold a displacement that leads, modulo
+ * 2^32, into the range? `wanted` is the displacement at `position` that would lead to its start.
+ * Position k wants k less, so displacement + k - wanted must be below the range's size.
+ */
+static bool any_of_sixteen(const uint8_t *place, uint32_t wanted, uint32_t size)
+{
+	const __m128i flip = _mm_set1_epi32(INT32_MIN); /* SSE2 compares signed numbers only */
+	const __m128i limit = _mm_xor_si128(_mm_set1_epi32((int)size), flip);
+	__m128i found = _mm_setzero_si128();
+
+	for (int phase = 0; phase < 4; phase++) {
+		__m128i words = _mm_loadu_si128((const __m128i *)(place + phase));
+		__m128i steps = _mm_setr_epi32(phase, phase + 4, phase + 8, phase + 12);
+		__m128i delta = _mm_sub_epi32(_mm_add_epi32(words, steps),
+					      _mm_set1_epi32((int)wanted));
+
+		found = _mm_or_si128(found, _mm_cmplt_epi32(_mm_xor_si128(delta, flip), limit));
+	}
+	return _mm_movemask_epi8(found) != 0;
+}
+
+bool inj_scan_jump(const uint8_t *code, size_t n, inj_addr address, size_t from,
+		   struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
+{
+	uint32_t size = (uint32_t)(into.end - into.start);
+	size_t position = from;
+
+	while (position + 4 <= n) {
+		uint32_t wanted = (uint32_t)(into.start - (address + position + 4));
+		size_t end = position + 1;
+
+		if (position + 19 <= n) { /* the last of the four loads ends there */
+			end = position + 16;
+			if (!any_of_sixteen(code + position, wanted, size)) {
+				position = end;
+				continue;
+			}
+		}
+		for (; position < end; position++) {
+			if (!fits_at(code, address, position, into, ret_target))
+				continue;
+			*ret_offset = position - 1;
+			return true;
+		}
+	}
+	return false;
+}
