@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who can reach the first bytes of a function, other than by entering it? Owns the collection of
+ * branches. The answer errs on the side of "reached": code that does not decode makes everything
+ * reachable, and a byte pattern that only looks like a jump counts as one.
+ */
+#include "injector/redirect/flow-priv.h"
+
+#include "injector/arch/x86_64/decode.h"
+#include "injector/arch/x86_64/scan.h"
+
+/* More than this is not a function; decoding it would only cost time. */
+#define MAX_DECODED_BYTES (16u << 20)
+/* Numbers below are no addresses. */
+#define LOWEST_ADDRESS 65536u
+
+static void note_target(const struct inj_text *text, struct inj_flow_map *map, uint64_t source,
+			inj_addr target)
+{
+	inj_addr end = text->address + text->size;
+
+	if (target - text->address < INJ_SITE_MAX_COVERED && target < end) {
+		uint64_t offset = target - text->address;
+
+		if (source < INJ_SITE_MAX_COVERED)
+			map->sources[offset] |= 1u << source;
+		else
+			map->outside |= 1u << offset;
+	} else if (target >= end && target - end < text->after) {
+		map->after[target - end] = 1;
+	} else if (target < text->address && text->address - target <= text->before) {
+		map->before[text->before - (text->address - target)] = 1;
+	}
+}
+
+static void note_refers(struct inj_flow_map *map, const struct inj_insn *insn)
+{
+	for (unsigned i = 0; i < insn->n_refers; i++) {
+		if (insn->refers[i] < LOWEST_ADDRESS)
+			continue;
+		if (map->n_refers == INJ_FLOW_MAX_REFERS) {
+			map->opaque = true;
+			return;
+		}
+		map->refers[map->n_refers++] = insn->refers[i];
+	}
+}
+
+static void decode_body(const struct inj_text *text, struct inj_flow_map *map)
+{
+	const uint8_t *bytes = text->bytes + text->before;
+	uint64_t size = text->size;
+	uint64_t offset = 0;
+
+	map->runs_on = true;
+	if (size > MAX_DECODED_BYTES) {
+		map->opaque = true;
+		return;
+	}
+	while (offset < size) {
+		struct inj_insn insn;
+
+		if (inj_insn_decode(bytes + offset, size - offset, text->address + offset,
+				    &insn) < 0) {
+			map->opaque = true;
+			map->runs_on = true;
+			return;
+		}
+		if (insn.has_target)
+			note_target(text, map, offset, insn.target);
+		if (insn.flow == INJ_FLOW_JUMP_INDIRECT)
+			map->switches = true;
+		note_refers(map, &insn);
+		map->runs_on = inj_insn_runs_on(&insn);
+		offset += insn.n_bytes;
+	}
+}
+
+/* An address that the function itself forms of one of its first instructions is a label. */
+static void note_labels(const struct inj_text *text, struct inj_flow_map *map)
+{
+	for (size_t i = 0; i < map->n_refers; i++) {
+		uint64_t offset = map->refers[i] - text->address;
+
+		if (offset > 0 && offset < INJ_ENTRY_BYTES)
+			map->outside |= 1u << offset;
+	}
+}
+
+static void scan_module(const struct inj_text *text, struct inj_flow_map *map)
+{
+	struct inj_range inner = { text->address + 1, text->address + INJ_ENTRY_BYTES };
+	size_t from = 0;
+	size_t at;
+	inj_addr target;
+
+	while (inj_scan_jump(text->code, text->n_code, text->code_address, from, inner, &at,
+			     &target)) {
+		inj_addr source = text->code_address + at;
+
+		/* the function's own branches are known exactly */
+		if (source - text->address >= text->size)
+			map->outside |= 1u << (target - text->address);
+		from = at + 2;
+	}
+}
+
+void inj_flow_collect(const struct inj_text *text, struct inj_flow_map *ret_map)
+{
+	*ret_map = (struct inj_flow_map){ .outside = 0 };
+	decode_body(text, ret_map);
+	note_labels(text, ret_map);
+	if (ret_map->opaque)
+		return;
+	if (text->code)
+		scan_module(text, ret_map);
+	if (!ret_map->switches)
+		return;
+	if (text->read)
+		inj_flow_read_tables(text, ret_map);
+	else
+		ret_map->opaque = true;
+}
