@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns turning a patch into the bytes of its image at one base: copies the segments, applies every
+ * relocation, fills our tail, and lastly asks indirect functions which implementation they want,
+ * when all the rest is final. Always holds: writes stay inside the image; a symbol that the patch
+ * defines means the patch's own. Refuses what only shows once symbols are bound.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "injector/image/image-priv.h"
+
+struct link {
+	const struct inj_image *image;
+	const struct inj_patch_file *file;
+	const struct inj_binding *bindings;
+	inj_addr base;
+	uint64_t bias; /* run-time address minus patch address, modulo 2^64 */
+	uint8_t *bytes;
+	inj_run_ifunc_fn run_ifunc;
+	void *context;
+};
+
+/* What a relocation's symbol means. */
+struct meaning {
+	const char *name;
+	inj_addr address;
+	bool is_resolver;                  /* own indirect function: address is its resolver */
+	const struct inj_binding *binding; /* NULL: defined in the patch, absolute, or nothing */
+};
+
+static void put_word(const struct link *link, uint64_t vaddr, uint64_t value)
+{
+	memcpy(link->bytes + (vaddr - link->image->vaddr_base), &value, sizeof(value));
+}
+
+static void copy_segments(const struct link *link)
+{
+	const struct inj_elf *elf = link->image->patch->elf;
+	size_t n = 0;
+	const Elf64_Phdr *segments = inj_elf_segments(elf, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (segments[i].p_type != PT_LOAD || segments[i].p_filesz == 0)
+			continue;
+
+		const uint8_t *bytes =
+			inj_elf_bytes_at(elf, segments[i].p_vaddr, segments[i].p_filesz);
+
+		if (bytes)
+			memcpy(link->bytes + (segments[i].p_vaddr - link->image->vaddr_base), bytes,
+			       segments[i].p_filesz);
+	}
+}
+
+static int find_meaning(const struct link *link, const struct inj_elf_rela *rela,
+			struct meaning *ret, struct inj_why *why)
+{
+	struct inj_elf_symbol symbol;
+
+	*ret = (struct meaning){.name = ""};
+	if (rela->symbol == 0)
+		return 0;
+	if (inj_elf_symbol(link->image->patch->elf, SHT_DYNSYM, rela->symbol, &symbol) != 0)
+		return inj_broke(why, -EIO, "Symbol %u of patch %s is lost", rela->symbol,
+				 link->image->patch->id);
+	ret->name = symbol.name;
+	if (symbol.section == SHN_UNDEF) {
+		uint32_t external = link->file->external_of[rela->symbol];
+
+		if (external == INJ_NO_EXTERNAL)
+			return 0;
+		ret->binding = &link->bindings[external];
+		ret->name = link->image->patch->externals[external].name;
+		ret->address = ret->binding->address;
+		return 0;
+	}
+	ret->address = symbol.section == SHN_ABS ? symbol.value : symbol.value + link->bias;
+	ret->is_resolver = symbol.type == STT_GNU_IFUNC && symbol.section != SHN_ABS;
+	return 0;
+}
+
+/* S + A as an address: a sum that leaves the address space is no address. */
+static int add_addend(const struct link *link, const struct inj_elf_rela *rela,
+		      const struct meaning *meaning, uint64_t *ret, struct inj_why *why)
+{
+	uint64_t sum = meaning->address + (uint64_t)rela->addend;
+	bool wrapped = rela->addend < 0 ? sum > meaning->address : sum < meaning->address;
+
+	/* Nothing plus an addend stays what the compiler wrote: a number. */
+	if (meaning->address && wrapped)
+		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
+				  "%s: %s at 0x%" PRIx64 " against %s: the addend 0x%" PRIx64
+				  " leads out of the address space; the file is damaged",
+				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset,
+				  meaning->name, (uint64_t)rela->addend);
+	*ret = sum;
+	return 0;
+}
+
+static int link_address(const struct link *link, const struct inj_elf_rela *rela,
+			const struct meaning *meaning, struct inj_why *why)
+{
+	uint64_t value = meaning->address;
+
+	if (meaning->binding && meaning->binding->is_tls)
+		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
+				  "%s: %s at 0x%" PRIx64 " wants an ordinary %s, but in the target it is "
+				  "thread-local; declare it with extern __thread",
+				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset,
+				  meaning->name);
+	if (inj_reloc_rule(rela->type)->kind == INJ_RELOC_SYMBOL_ADDEND) {
+		int r = add_addend(link, rela, meaning, &value, why);
+
+		if (r)
+			return r;
+	}
+	put_word(link, rela->offset, value);
+	return 0;
+}
+
+static int link_tls(const struct link *link, const struct inj_elf_rela *rela,
+		    const struct meaning *meaning, struct inj_why *why)
+{
+	const struct inj_binding *binding = meaning->binding;
+
+	if (!binding || !binding->is_tls)
+		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
+				  "%s: %s at 0x%" PRIx64 " wants a thread-local %s, but in the target it "
+				  "is %s; declare it as the target does",
+				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset,
+				  meaning->name,
+				  binding && binding->address ? "not thread-local" : "missing");
+
+	uint64_t addend = (uint64_t)rela->addend;
+
+	switch (inj_reloc_rule(rela->type)->kind) {
+	case INJ_RELOC_TLS_MODULE:
+		put_word(link, rela->offset, binding->tls_module_id);
+		break;
+	case INJ_RELOC_TLS_OFFSET:
+		put_word(link, rela->offset, binding->tls_offset + addend);
+		break;
+	case INJ_RELOC_TLS_TP:
+		put_word(link, rela->offset, (uint64_t)binding->tp_offset + addend);
+		break;
+	default:
+		put_word(link, rela->offset,
+			 link->base + link->image->private_offset + INJ_TAIL_TLSDESC);
+		put_word(link, rela->offset + 8, (uint64_t)binding->tp_offset + addend);
+	}
+	return 0;
+}
+
+/* Everything but what needs a resolver's answer. */
+static int link_one(const struct link *link, const struct inj_elf_rela *rela, struct inj_why *why)
+{
+	enum inj_reloc_kind kind = inj_reloc_rule(rela->type)->kind;
+	struct meaning meaning;
+
+	if (kind == INJ_RELOC_NOTHING || kind == INJ_RELOC_RESOLVER)
+		return 0;
+	if (kind == INJ_RELOC_BASE_ADDEND) {
+		put_word(link, rela->offset, (uint64_t)rela->addend + link->bias);
+		return 0;
+	}
+
+	int r = find_meaning(link, rela, &meaning, why);
+
+	if (r || meaning.is_resolver)
+		return r;
+	if (kind == INJ_RELOC_SYMBOL_ADDEND || kind == INJ_RELOC_SYMBOL)
+		return link_address(link, rela, &meaning, why);
+	return link_tls(link, rela, &meaning, why);
+}
+
+static int run_resolver(const struct link *link, const struct inj_elf_rela *rela,
+			inj_addr resolver, const char *name, inj_addr *ret, struct inj_why *why)
+{
+	inj_addr implementation = 0;
+
+	if (!link->run_ifunc)
+		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
+				  "%s: %s at 0x%" PRIx64 " needs the resolver of the indirect function %s "
+				  "to run, which is not possible here; define an ordinary function",
+				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset, name);
+
+	int r = link->run_ifunc(link->context, resolver, &implementation, why);
+
+	if (r)
+		return r;
+	if (implementation == 0)
+		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
+				  "%s: the resolver of the indirect function %s at 0x%" PRIx64
+				  " found no implementation for this CPU",
+				  link->file->label, name, resolver);
+	*ret = implementation;
+	return 0;
+}
+
+/* The second pass: only places that wait for a resolver's answer. */
+static int link_indirect(const struct link *link, const struct inj_elf_rela *rela,
+			 struct inj_why *why)
+{
+	enum inj_reloc_kind kind = inj_reloc_rule(rela->type)->kind;
+	struct meaning meaning = {.name = "without a name"};
+
+	if (kind == INJ_RELOC_RESOLVER) {
+		meaning.address = (uint64_t)rela->addend + link->bias;
+	} else if (kind == INJ_RELOC_SYMBOL || kind == INJ_RELOC_SYMBOL_ADDEND) {
+		int r = find_meaning(link, rela, &meaning, why);
+
+		if (r || !meaning.is_resolver)
+			return r;
+	} else {
+		return 0;
+	}
+
+	int r = run_resolver(link, rela, meaning.address, meaning.name, &meaning.address, why);
+
+	if (r)
+		return r;
+	return link_address(link, rela, &meaning, why);
+}
+
+static int fill_tail(const struct link *link, struct inj_why *why)
+{
+	const struct inj_image *image = link->image;
+	uint8_t *tail = link->bytes + image->private_offset;
+	struct inj_eh_frame eh_frame;
+
+	if (image->private_offset == image->bytes)
+		return 0;
+	memcpy(tail + INJ_TAIL_TLSDESC, inj_tlsdesc_code, sizeof(inj_tlsdesc_code));
+	if (!inj_image_moves_eh_frame(image))
+		return 0;
+
+	int r = inj_eh_frame_find(link->file, &eh_frame, why);
+
+	if (r)
+		return r;
+
+	uint8_t *copy = link->bytes + image->eh_frame_offset;
+
+	/* The linked bytes, not the file's: absolute pointers have their relocations applied. */
+	memcpy(copy, link->bytes + (eh_frame.vaddr - image->vaddr_base), eh_frame.bytes);
+	memset(copy + eh_frame.bytes, 0, 4);
+	return inj_eh_frame_move(link->file, copy, eh_frame.bytes, eh_frame.vaddr,
+				 image->vaddr_base + image->eh_frame_offset, why);
+}
+
+int inj_image_link(const struct inj_image *image, inj_addr base, const struct inj_binding *bindings,
+		   inj_run_ifunc_fn run_ifunc, void *context, uint8_t *bytes, struct inj_why *why)
+{
+	const struct inj_elf *elf = image->patch->elf;
+	struct link link = {.image = image,
+			    .file = inj_patch_file(image->patch),
+			    .bindings = bindings,
+			    .base = base,
+			    .bias = base - image->vaddr_base,
+			    .bytes = bytes,
+			    .run_ifunc = run_ifunc,
+			    .context = context};
+
+	if (base % INJ_PAGE_BYTES || base + image->bytes < base)
+		return inj_broke(why, -EINVAL, "No image can lie at 0x%" PRIx64, base);
+	copy_segments(&link);
+	for (size_t i = 0; i < inj_elf_n_relocations(elf); i++) {
+		int r = link_one(&link, inj_elf_relocation_at(elf, i), why);
+
+		if (r)
+			return r;
+	}
+
+	int r = fill_tail(&link, why);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < inj_elf_n_relocations(elf); i++) {
+		r = link_indirect(&link, inj_elf_relocation_at(elf, i), why);
+		if (r)
+			return r;
+	}
+	return 0;
+}
