@@ -9,11 +9,15 @@
 /* One thread of a held process. */
 struct inj_thread {
 	pid_t tid;
-	struct user_regs_struct regs; /* as the kernel reports them at the stop; what release will repair is not yet repaired */
-	bool in_syscall;              /* orig_rax >= 0 */
+	/* As the kernel reports them at the stop; what is repaired (see below) is not in here. */
+	struct user_regs_struct regs;
+	bool in_syscall; /* orig_rax >= 0 */
 };
 
-/* The threads of one process, valid while it is held; items stay in ascending tid order. */
+/*
+ * The threads of one process, valid while it is held; items stay in ascending tid order. A main
+ * thread that ended while others live on is not among them.
+ */
 struct inj_hold {
 	const struct inj_process *process; /* borrowed */
 	struct inj_thread *threads;
@@ -22,37 +26,75 @@ struct inj_hold {
 };
 
 /*
- * A tracer owns every ptrace relation of the calling thread. One tracer holds several processes at once (an update of several processes commits in one hold).
- * Must be used from the thread that made it. SIGCHLD is blocked by the caller's process (the tracer waits with sigtimedwait).
+ * A tracer owns ptrace relations, several processes at once (an update of several processes
+ * commits in one hold). It traces from a thread of its own, so that the end of that thread can
+ * set free even who never stops; its functions may be called by any thread, one at a time.
+ * SIGCHLD: the kernel sends one for every stop. Block it in all threads where that can be done:
+ * then the tracer, which takes them, is woken at once instead of after half a millisecond.
  */
 struct inj_tracer;
 
+/*
+ * Make a tracer; nothing is attached.
+ * ret: new object, free with inj_tracer_free().
+ * State: none.
+ * Return: 0.
+ * Errors: -ENOMEM.
+ * Source: none.
+ */
 int inj_tracer_new(struct inj_tracer **ret);
-/* The guard: puts every thread back exactly as inj_tracer_release() does, whatever state things are in. NULL is fine. */
+
+/*
+ * The guard: puts every thread back exactly as inj_tracer_release() does, whatever state things
+ * are in. NULL is fine.
+ */
 void inj_tracer_free(struct inj_tracer *tracer);
 INJ_DEFINE_GUARD(struct inj_tracer *, inj_tracer_free, inj_tracer_guard)
 
 /*
- * Stop all threads of all given processes and return with everything stopped, or with nothing attached at all.
- * Seizes first (nobody stops yet; PTRACE_O_TRACECLONE catches newborn threads; never EXITKILL), repeats /proc/PID/task passes until two agree, then interrupts all, then waits for all, reads registers.
- * processes: n pointers, borrowed until release; ret_holds: array of n holds in the same order, owned by the tracer, valid until release.
- * deadline_ns: CLOCK_MONOTONIC. budget_ns: longest time from the first interrupt that waiting for stops may take (a thread in vfork or in an uninterruptible sleep never stops): then all are let go.
- * State: running, or group-stopped (stays group-stopped after release), threads newborn or dying.
- * Signals that arrive while stopping are put back in order and with their siginfo: each signal-delivery-stop is answered by re-injection on release (never lost, never doubled).
- * Return: 0, everything is held. Errors: INJ_BLOCKED (a thread did not stop; why->tid and its wchan/state say which), INJ_ALREADY_TRACED, INJ_PROCESS_GONE (exited or execve'd while stopping), negative errno.
+ * Stop all threads of all given processes and return with everything stopped, or with nothing
+ * attached at all. All threads are seized before anyone is asked to stop. Calls that report
+ * EINTR only because of us are set to be repeated at once, so our death changes nothing.
+ * processes: n pointers, n >= 1, borrowed until release; deadline_ns: CLOCK_MONOTONIC;
+ * budget_ns: longest time from the first interrupt that waiting for stops may take; ret_holds:
+ *   array of n holds in the same order, owned by the tracer, valid until release.
+ * State: running or group-stopped (stays group-stopped after release); threads may be born and
+ *   die meanwhile. A signal about to be delivered stays with its thread and its siginfo.
+ * Return: 0, everything is held.
+ * Errors: INJ_BLOCKED (a thread did not stop in time, e.g. in vfork or in an uninterruptible
+ *   sleep; why->tid, and the text says where it is); INJ_ALREADY_TRACED; INJ_PROCESS_GONE
+ *   (ended, or execve'd while stopping); -EBUSY (something is held already); -EINVAL (n is 0);
+ *   other negative errno.
  * Source: ptrace(2).
  */
-int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *processes, size_t n, uint64_t deadline_ns, uint64_t budget_ns, struct inj_hold **ret_holds, struct inj_why *why);
+int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *processes,
+		    size_t n, uint64_t deadline_ns, uint64_t budget_ns,
+		    struct inj_hold **ret_holds, struct inj_why *why);
 
 /*
- * Let everything go and detach. System calls that report EINTR only because of us are restarted (DESIGN 4.3: rax == -EINTR, orig_rax >= 0, the two bytes before rip are `syscall`, the call is in the
- * table of calls that are safe to repeat): rax = orig_rax, rip -= 2, orig_rax = -1.
- * ret_held_ns: time from the first interrupt to the last detach, 0 when nothing was held; may be NULL.
+ * Let everything go and detach. The kernel repeats interrupted calls, those that would report
+ * EINTR only because of us included (the table is in repair.c), unless a signal with a handler
+ * really came: then the call reports EINTR as it does without us.
+ * ret_held_ns: time from the first interrupt to the last detach, of a failed
+ *   inj_tracer_hold() too; 0 when nobody was asked to stop; may be NULL.
+ * State: anything; nothing held is fine.
+ * Return: nothing; it cannot fail.
+ * Errors: none.
+ * Source: ptrace(2), signal(7), arch_do_signal_or_restart() of the kernel.
  */
 void inj_tracer_release(struct inj_tracer *tracer, uint64_t *ret_held_ns);
 
-/* Change the instruction pointer of a held thread (moving it between equivalent copies of the same instructions). Refused with -EBUSY for a thread in a system call that will be restarted, unless pc is untouched.
- * Written at once; orig_rax is set to -1. */
-int inj_thread_set_pc(struct inj_tracer *tracer, struct inj_hold *hold, size_t index, inj_addr pc);
+/*
+ * Change the instruction pointer of a held thread (moving it between equivalent copies of the
+ * same instructions). Written at once; orig_rax is set to -1, the thread's regs follow.
+ * hold, index: one of the tracer's holds, and a thread of it; pc: executable in the target.
+ * State: held.
+ * Return: 0; nothing is done when pc is where the thread is already.
+ * Errors: -EBUSY (the thread is in a system call that will be repeated, from the instruction
+ *   before pc); -EINVAL (no such thread); -ESRCH (it is being killed); other negative errno.
+ * Source: ptrace(2).
+ */
+int inj_thread_set_pc(struct inj_tracer *tracer, struct inj_hold *hold, size_t index,
+		      inj_addr pc);
 
 #endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns one try to hold all threads of all processes. Always holds: it ends with everything
+ * stopped, or with an error after which the agent that ran it must end. Nobody stops before
+ * everybody is seized; the end is reached when the kernel counts as many threads as we hold.
+ * Refuses what seize.c and collect.c refuse.
+ */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "injector/base/clock.h"
+#include "injector/base/fault-point.h"
+#include "injector/stop/hold-priv.h"
+
+/*
+ * A process that never stops making threads shows new ones in every pass. Those that are left
+ * are found when their makers stand still.
+ */
+#define MAX_PASSES 4
+
+static int seize_all(struct hold_attempt *attempt, struct inj_hold *hold)
+{
+	size_t n_new = 1;
+
+	for (unsigned i = 0; i < MAX_PASSES && n_new > 0; i++) {
+		int r = inj_hold_seize_pass(attempt, hold, false, &n_new);
+
+		if (r != 0)
+			return r;
+		if (inj_now_ns() >= attempt->deadline_ns) {
+			attempt->blocked_hold = hold;
+			attempt->blocked_tid = hold->process->pid;
+			return -ETIMEDOUT;
+		}
+	}
+	return 0;
+}
+
+static void interrupt_all(struct hold_attempt *attempt)
+{
+	attempt->first_interrupt_ns = inj_now_ns();
+	attempt->limit_ns = attempt->first_interrupt_ns + attempt->budget_ns;
+	if (attempt->limit_ns < attempt->first_interrupt_ns ||
+	    attempt->limit_ns > attempt->deadline_ns)
+		attempt->limit_ns = attempt->deadline_ns;
+	/* Errors mean that a thread ended or is stopped already; waiting for it tells. */
+	for (size_t i = 0; i < attempt->n_holds; i++)
+		for (size_t k = 0; k < attempt->holds[i].n_threads; k++)
+			inj_pt_interrupt(attempt->holds[i].threads[k].tid);
+}
+
+/*
+ * How many threads the kernel counts: the links of /proc/PID/task less "." and "..". One cheap
+ * call instead of a listing (proc_task_getattr() of the kernel). 0 when it cannot be told.
+ */
+static size_t count_threads(const struct inj_process *process)
+{
+	struct stat task;
+
+	if (fstatat(process->proc_fd, "task", &task, 0) < 0 || task.st_nlink < 2)
+		return 0;
+	return (size_t)task.st_nlink - 2;
+}
+
+/* Threads that were born while the others stopped. */
+static int catch_newborn(struct hold_attempt *attempt, struct inj_hold *hold)
+{
+	for (;;) {
+		size_t n_new = 0;
+		int r;
+
+		inj_hold_compact(hold);
+		if (hold->n_threads > 0 && count_threads(hold->process) ==
+						   hold->n_threads + hold_notes(hold)->dead_leader)
+			return 0;
+		r = inj_hold_seize_pass(attempt, hold, true, &n_new);
+		/* Counted but not new: threads whose end the kernel has not finished yet. */
+		if (r != 0 || n_new == 0)
+			return r;
+		r = inj_hold_collect(attempt, hold);
+		if (r != 0)
+			return r;
+	}
+}
+
+int inj_hold_attempt(void *argument)
+{
+	struct hold_attempt *attempt = argument;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < attempt->n_holds; i++)
+		r = seize_all(attempt, &attempt->holds[i]);
+	if (r != 0)
+		return r;
+	inj_fault_point("hold-seized");
+	interrupt_all(attempt);
+	for (size_t i = 0; r == 0 && i < attempt->n_holds; i++)
+		r = inj_hold_collect(attempt, &attempt->holds[i]);
+	for (size_t i = 0; r == 0 && i < attempt->n_holds; i++)
+		r = catch_newborn(attempt, &attempt->holds[i]);
+	if (r == 0)
+		inj_fault_point("hold-stopped");
+	return r;
+}

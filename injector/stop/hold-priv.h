@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef INJ_STOP_HOLD_PRIV_H
+#define INJ_STOP_HOLD_PRIV_H
+
+#include "injector/stop/ptrace-priv.h"
+#include "injector/stop/tracer.h"
+
+/* How far one thread is on its way. */
+enum thread_state {
+	THREAD_WAITING, /* seized, not seen stopped yet */
+	THREAD_STOPPED,
+	THREAD_GONE,    /* ended, or a stranger that was let go */
+};
+
+/* What release must know of a thread; same index as in inj_hold.threads. */
+struct thread_note {
+	enum thread_state state;
+	struct inj_stop stop;
+	bool repaired;
+};
+
+/* inj_hold.private */
+struct hold_notes {
+	struct thread_note *items;
+	size_t room;
+	bool dead_leader;          /* the main thread ended, others live on */
+	inj_addr checked_syscall;  /* rip behind an instruction known to be `syscall`, or 0 */
+};
+
+/* One try to hold; everything here runs on the agent's thread. */
+struct hold_attempt {
+	struct inj_hold *holds;
+	size_t n_holds;
+	pid_t agent_tid;
+	uint64_t deadline_ns;
+	uint64_t budget_ns;
+	/* Results. */
+	uint64_t first_interrupt_ns; /* 0: nobody was asked to stop */
+	uint64_t limit_ns;           /* budget and deadline made one */
+	const struct inj_hold *blocked_hold; /* with -ETIMEDOUT: whom we waited for */
+	pid_t blocked_tid;
+	bool unclean;                /* something is attached that a detach cannot reach */
+	struct inj_why *why;
+};
+
+static inline struct hold_notes *hold_notes(const struct inj_hold *hold)
+{
+	return hold->private;
+}
+
+static inline struct thread_note *hold_note(const struct inj_hold *hold, size_t index)
+{
+	return &hold_notes(hold)->items[index];
+}
+
+/*
+ * Add a thread in its place, waiting. Return: 0; -EEXIST when it is there; -ENOMEM; -E2BIG.
+ */
+int inj_hold_add(struct inj_hold *hold, pid_t tid);
+bool inj_hold_knows(const struct inj_hold *hold, pid_t tid);
+/* Drop the threads that are gone. */
+void inj_hold_compact(struct inj_hold *hold);
+int inj_hold_init(struct inj_hold *hold, const struct inj_process *process);
+void inj_hold_deinit(struct inj_hold *hold);
+
+/*
+ * Seize, interrupt, wait: struct hold_attempt * as void *, for inj_agent_run(). On anything but
+ * 0 the caller ends the agent; threads may be in any state then.
+ * Return: 0; -ETIMEDOUT with blocked_tid set; a refusal; other negative errno.
+ */
+int inj_hold_attempt(void *attempt);
+
+/*
+ * seize.c: bring every thread that /proc lists and that we do not know under control.
+ * newborn: in the middle of a hold: follow clones, and interrupt at once. ret_n_new: threads
+ * added. Return: 0; INJ_ALREADY_TRACED, INJ_PROCESS_GONE; -EAGAIN when a thread id was recycled
+ * under our hands; other negative errno.
+ */
+int inj_hold_seize_pass(struct hold_attempt *attempt, struct inj_hold *hold, bool newborn,
+			size_t *ret_n_new);
+
+/* collect.c: wait until all threads that are known have stopped or ended. Return as above. */
+int inj_hold_collect(struct hold_attempt *attempt, struct inj_hold *hold);
+
+/* Ask again whether the clock allows to wait on. Return: 0 or -ETIMEDOUT. */
+int inj_hold_out_of_time(struct hold_attempt *attempt, const struct inj_hold *hold, pid_t tid);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Owns what is held, and letting it go. Always holds: between the calls of a caller either all
+ * threads of all processes of the hold are stopped, or nothing is attached. Whatever cannot be
+ * detached in the ordinary way (it runs, or is being killed) goes free with the end of the
+ * tracing thread. Refuses a second hold before the first one was released.
+ */
+#include <errno.h>
+
+#include "injector/base/clock.h"
+#include "injector/base/fault-point.h"
+#include "injector/stop/agent-priv.h"
+#include "injector/stop/blocked-priv.h"
+#include "injector/stop/hold-priv.h"
+#include "injector/stop/repair-priv.h"
+
+/* A recycled thread id is as good as impossible twice in a row. */
+#define MAX_ATTEMPTS 3
+
+struct inj_tracer {
+	struct inj_agent *agent;
+	struct inj_hold *holds; /* n_holds of them while something is held, else NULL */
+	size_t n_holds;
+	bool unclean;
+	uint64_t first_interrupt_ns;
+	uint64_t held_ns; /* of the last hold that was let go */
+};
+
+int inj_tracer_new(struct inj_tracer **ret)
+{
+	INJ_FREE struct inj_tracer *tracer = calloc(1, sizeof(*tracer));
+
+	if (!tracer)
+		return -ENOMEM;
+
+	int r = inj_agent_new(&tracer->agent);
+
+	if (r < 0)
+		return r;
+	*ret = INJ_TAKE(tracer);
+	return 0;
+}
+
+static void forget_holds(struct inj_tracer *tracer)
+{
+	for (size_t i = 0; tracer->holds && i < tracer->n_holds; i++)
+		inj_hold_deinit(&tracer->holds[i]);
+	free(tracer->holds);
+	tracer->holds = NULL;
+	tracer->n_holds = 0;
+	tracer->unclean = false;
+}
+
+static int make_holds(struct inj_tracer *tracer, const struct inj_process *const *processes,
+		      size_t n)
+{
+	tracer->holds = calloc(n, sizeof(*tracer->holds));
+	if (!tracer->holds)
+		return -ENOMEM;
+	tracer->n_holds = n;
+	for (size_t i = 0; i < n; i++) {
+		int r = inj_hold_init(&tracer->holds[i], processes[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int attempt_on_agent(void *argument)
+{
+	struct hold_attempt *attempt = argument;
+
+	attempt->agent_tid = gettid();
+	return inj_hold_attempt(attempt);
+}
+
+static int try_hold(struct inj_tracer *tracer, struct hold_attempt *attempt)
+{
+	attempt->holds = tracer->holds;
+	attempt->n_holds = tracer->n_holds;
+	inj_agent_stay_awake(tracer->agent, true);
+
+	int r = inj_agent_run(tracer->agent, attempt_on_agent, attempt);
+
+	tracer->first_interrupt_ns = attempt->first_interrupt_ns;
+	tracer->unclean = attempt->unclean;
+	if (r == 0)
+		return 0;
+	inj_agent_end(tracer->agent);
+	if (attempt->first_interrupt_ns)
+		tracer->held_ns = inj_now_ns() - attempt->first_interrupt_ns;
+	return r;
+}
+
+int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *processes,
+		    size_t n, uint64_t deadline_ns, uint64_t budget_ns,
+		    struct inj_hold **ret_holds, struct inj_why *why)
+{
+	int r = -EAGAIN;
+
+	if (tracer->holds)
+		return inj_broke(why, -EBUSY, "processes are being held already");
+	if (n == 0)
+		return inj_broke(why, -EINVAL, "no process to hold was named");
+	tracer->held_ns = 0;
+	for (unsigned i = 0; i < MAX_ATTEMPTS && r == -EAGAIN; i++) {
+		struct hold_attempt attempt = {
+			.deadline_ns = deadline_ns, .budget_ns = budget_ns, .why = why};
+
+		r = make_holds(tracer, processes, n);
+		if (r < 0)
+			inj_broke(why, r, "no memory for the threads of %zu processes", n);
+		else
+			r = try_hold(tracer, &attempt);
+		if (r == -ETIMEDOUT)
+			r = inj_blocked_refuse(attempt.blocked_hold->process, attempt.blocked_tid,
+					       tracer->held_ns, why);
+		if (r != 0)
+			forget_holds(tracer);
+	}
+	if (r == -EAGAIN)
+		return inj_broke(why, r, "thread ids of process %d keep changing hands",
+				 (int)processes[0]->pid);
+	if (r != 0)
+		return r;
+	*ret_holds = tracer->holds;
+	return 0;
+}
+
+/* Runs on the agent. */
+static int detach_all(void *argument)
+{
+	struct inj_tracer *tracer = argument;
+
+	for (size_t i = 0; i < tracer->n_holds; i++) {
+		const struct inj_hold *hold = &tracer->holds[i];
+
+		for (size_t k = 0; k < hold->n_threads; k++) {
+			struct inj_stop stop = hold_note(hold, k)->stop;
+			int signal = stop.kind == INJ_STOP_SIGNAL ? stop.signal : 0;
+
+			/* It is being killed; its end must not wait for us to look. */
+			if (inj_pt_detach(hold->threads[k].tid, signal) < 0)
+				tracer->unclean = true;
+			if (k == 0)
+				inj_fault_point("hold-first-detached");
+		}
+	}
+	tracer->held_ns = inj_now_ns() - tracer->first_interrupt_ns;
+	return 0;
+}
+
+void inj_tracer_release(struct inj_tracer *tracer, uint64_t *ret_held_ns)
+{
+	if (tracer->holds) {
+		inj_agent_stay_awake(tracer->agent, false);
+		/* There is a thread already, so this cannot fail. */
+		inj_agent_run(tracer->agent, detach_all, tracer);
+		if (tracer->unclean)
+			inj_agent_end(tracer->agent);
+		forget_holds(tracer);
+	}
+	if (ret_held_ns)
+		*ret_held_ns = tracer->held_ns;
+}
+
+void inj_tracer_free(struct inj_tracer *tracer)
+{
+	if (!tracer)
+		return;
+	inj_tracer_release(tracer, NULL);
+	inj_agent_free(tracer->agent);
+	free(tracer);
+}
+
+struct set_pc_request {
+	pid_t tid;
+	struct user_regs_struct regs;
+};
+
+/* Runs on the agent. */
+static int set_pc(void *argument)
+{
+	const struct set_pc_request *request = argument;
+
+	return inj_pt_set_regs(request->tid, &request->regs);
+}
+
+int inj_thread_set_pc(struct inj_tracer *tracer, struct inj_hold *hold, size_t index, inj_addr pc)
+{
+	if (!tracer->holds || index >= hold->n_threads)
+		return -EINVAL;
+
+	struct inj_thread *thread = &hold->threads[index];
+	struct set_pc_request request = {thread->tid, thread->regs};
+
+	if (pc == thread->regs.rip)
+		return 0;
+	if (hold_note(hold, index)->repaired || inj_regs_restarting(&thread->regs))
+		return -EBUSY;
+	request.regs.rip = pc;
+	request.regs.orig_rax = (uint64_t)-1;
+
+	int r = inj_agent_run(tracer->agent, set_pc, &request);
+
+	if (r < 0)
+		return r;
+	thread->regs = request.regs;
+	thread->in_syscall = false;
+	inj_fault_point("hold-pc-set");
+	return 0;
+}
