@@ -34,8 +34,7 @@ struct inj_agent {
 };
 
 #define STACK_BYTES (512u * 1024)
-/* Longer than walking the stacks of a few threads takes. */
-#define AWAKE_NS 200000u
+#define AWAKE_NS 100000u
 #define END_NS 1000000000u
 
 static void give_turn(struct inj_agent *agent, uint32_t turn)
@@ -55,7 +54,7 @@ static uint32_t await_turn(struct inj_agent *agent, uint32_t other, bool awake)
 		if (turn != other)
 			return turn;
 		if (sleep_at_ns && inj_now_ns() < sleep_at_ns)
-			sched_yield();
+			__builtin_ia32_pause();
 		else
 			syscall(SYS_futex, &agent->turn, FUTEX_WAIT_PRIVATE, other, NULL, NULL, 0);
 	}

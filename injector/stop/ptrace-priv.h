@@ -76,8 +76,8 @@ void inj_pt_reap(pid_t tid);
  */
 int inj_pt_wait(pid_t tid, uint64_t deadline_ns, struct inj_stop *ret);
 /*
- * Give way until something may have happened: first a few turns on the run queue, because stops
- * come within microseconds, then asleep until a SIGCHLD or for half a millisecond.
+ * Wait until something may have happened: first awake, because stops come within microseconds,
+ * then asleep until a SIGCHLD or for half a millisecond.
  * n_before: how often the caller waited already for the same thing.
  */
 void inj_pt_pause(unsigned n_before, uint64_t deadline_ns);
