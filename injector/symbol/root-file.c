@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Opens files by path the way the target sees them, or the way we do. The target's root is a
+ * hostile tree: an absolute symbolic link in it must not lead into ours, and a file in it may be a
+ * device or a pipe, whose mere opening acts or blocks. Always holds: paths are resolved inside
+ * their root, what is returned is a regular file open for reading.
+ */
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "injector/symbol/symbol-priv.h"
+
+/* Descriptor (O_PATH) of a root directory, or negative errno. */
+int root_open(const struct inj_process *process, enum root root)
+{
+	if (root == ROOT_TARGET)
+		return inj_process_openat(process, "root", O_PATH | O_DIRECTORY);
+	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Open for reading what an O_PATH descriptor stands for, if it is a regular file. */
+int reopen_regular(int path_fd)
+{
+	char link[40];
+	struct stat status;
+
+	if (fstat(path_fd, &status) < 0)
+		return -errno;
+	if (!S_ISREG(status.st_mode))
+		return -ENOENT;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
+	int fd = open(link, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Open a regular file below a root; symbolic links are followed inside it. */
+int root_open_file(int root_fd, const char *path)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+	INJ_CLOSE int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : reopen_regular(fd);
+}
