@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef TESTS_BUS_DSUCTL_CLI_H
+#define TESTS_BUS_DSUCTL_CLI_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "injector/base/cleanup.h"
+
+/* One run of dsuctl: what it printed and how it ended. No real daemon is ever found. */
+struct cli {
+	pid_t pid;
+	int out_fd, err_fd;
+	int code;  /* exit code; -signal when a signal ended it */
+	char *out; /* owned, after cli_wait */
+	char *err;
+};
+
+/* arguments: without the program's name, ending with NULL. */
+void cli_start(struct cli *ret, const char *const *arguments);
+/* The same, with standard error (and output, if both) on a terminal. Return: the other side. */
+int cli_start_on_terminal(struct cli *ret, const char *const *arguments, bool both);
+/* Wait for the end and collect. */
+void cli_wait(struct cli *cli);
+void cli_done(struct cli *cli);
+#define CLI INJ_CLEANUP(cli_done) struct cli
+
+/* Start and wait. */
+void cli_run(struct cli *ret, const char *const *arguments);
+#define RUN(cli, ...) cli_run((cli), (const char *const[]){__VA_ARGS__, NULL})
+
+/* Standard output must be exactly one JSON document; the caller's reference. */
+json_t *cli_document(const struct cli *cli);
+
+/* The test fails, and shows what was printed. */
+void cli_expect_code(const struct cli *cli, int code);
+void cli_expect_out(const struct cli *cli, const char *part);
+void cli_expect_err(const struct cli *cli, const char *part);
+
+/* A file in a directory of the test's own, which goes with the test; at most 8. */
+const char *cli_file(const char *name, const char *content);
+
+#endif
