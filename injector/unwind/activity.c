@@ -90,32 +90,6 @@ static bool hint_in_piece(void *context, struct inj_bytes bytes)
 	return inj_word_scan(&search->filter, bytes, note_hint, search) && in_time(search);
 }
 
-/*
- * Could a function that ends here have called the address as its last instruction? Ends of
- * functions are beginnings of others, to which ordinary function pointers point.
- */
-static bool follows_call(const struct search *search, inj_addr address)
-{
-	uint8_t before[7];
-
-	for (size_t i = 0; i < sizeof(before); i++) {
-		size_t n;
-		const uint8_t *byte = inj_unwind_tables_bytes(&search->walker->tables,
-							      address - sizeof(before) + i, &n);
-
-		if (!byte)
-			return true;
-		before[i] = *byte;
-	}
-	if (before[2] == 0xe8)
-		return true;
-	/* ff /2 with 0, 1 or 4 bytes of displacement, with or without SIB */
-	for (size_t i = 0; i < 6; i++)
-		if (before[i] == 0xff && (before[i + 1] & 0x38) == 0x10)
-			return true;
-	return false;
-}
-
 static bool count_word(void *context, inj_addr slot, uint64_t word, enum inj_word_kind kind,
 		       size_t watch)
 {
@@ -123,7 +97,9 @@ static bool count_word(void *context, inj_addr slot, uint64_t word, enum inj_wor
 
 	if (kind != INJ_WORD_WATCHED)
 		return true;
-	if (word == search->filter.watches[watch].code.end && !follows_call(search, word))
+	/* Ends of functions are beginnings of others, to which ordinary pointers point. */
+	if (word == search->filter.watches[watch].code.end &&
+	    !inj_unwind_tables_follows_call(&search->walker->tables, word))
 		return true;
 	search->n_words++;
 	add_hit(search, watch,

@@ -36,7 +36,8 @@ enum knowledge { UNTRIED, KNOWN, NONE };
 struct rule {
 	inj_addr key;
 	bool used;
-	enum knowledge knowledge; /* of state; flags are known as soon as the rule is in use */
+	enum knowledge knowledge; /* of state; all else is known as soon as the rule is in use */
+	bool before_entry;	  /* the next byte begins a function, and this one ends no call */
 	unsigned flags;
 	_Alignas(16) uint8_t state[STATE_BYTES];
 };
@@ -62,6 +63,7 @@ struct inj_unwinder {
 	struct rule *filling;
 	unsigned n_accesses;
 	unsigned n_jumps;
+	bool made_by_hand;    /* the present frame was put on the stack, not called */
 	unsigned moved_frame; /* the last frame reached by a rule for rsp, 0: none */
 	inj_addr moved_slot;  /* where its pc was */
 };
@@ -296,6 +298,7 @@ const struct inj_frame_state *inj_unwinder_start(struct inj_unwinder *unwinder,
 	unwinder->n_accesses = 0;
 	unwinder->n_jumps = 0;
 	unwinder->moved_frame = 0;
+	unwinder->made_by_hand = false;
 	unwinder->frame = (struct inj_frame_state){.pc = unwinder->regs.rip, .cfa = regs->rsp};
 	if (unw_init_remote(&unwinder->cursor, unwinder->space, unwinder) < 0)
 		return NULL;
@@ -324,6 +327,20 @@ static bool find_entry(struct inj_unwinder *unwinder, inj_addr key)
 	       !inj_cfi_check(frames, &unwinder->cfi);
 }
 
+/*
+ * A return address at the very beginning of a function was put there by hand: the bottom of a
+ * coroutine's stack (makecontext), or a function chained to another. Nothing of it has run.
+ */
+static bool is_before_entry(const struct inj_unwinder *unwinder, inj_addr key)
+{
+	struct inj_bytes frames;
+	struct inj_cfi cfi;
+
+	return !inj_unwind_tables_find(unwinder->tables, key + 1, &cfi, &frames) &&
+	       cfi.code.start == key + 1 &&
+	       !inj_unwind_tables_follows_call(unwinder->tables, key + 1);
+}
+
 static struct rule *rule_for(struct inj_unwinder *unwinder, inj_addr key)
 {
 	struct rule *rule =
@@ -335,6 +352,7 @@ static struct rule *rule_for(struct inj_unwinder *unwinder, inj_addr key)
 		*rule = (struct rule){
 			.key = key, .used = true, .knowledge = found ? UNTRIED : NONE};
 		rule->flags = found ? unwinder->cfi.flags : 0;
+		rule->before_entry = is_before_entry(unwinder, key);
 	}
 	return rule;
 }
@@ -437,6 +455,18 @@ static inj_addr key_of(const struct inj_unwinder *unwinder)
 	return unwinder->frame.pc - 1;
 }
 
+static void arrive(struct inj_unwinder *unwinder, inj_addr pc, inj_addr cfa, bool is_call)
+{
+	unwinder->made_by_hand = is_call && !inj_unwind_tables_trampoline(unwinder->tables, pc) &&
+				 rule_for(unwinder, pc - 1)->before_entry;
+	unwinder->frame = (struct inj_frame_state){
+		.pc = pc,
+		.cfa = cfa,
+		.is_call = is_call && !unwinder->made_by_hand,
+		.number = unwinder->frame.number + 1,
+	};
+}
+
 enum inj_step inj_unwinder_step(struct inj_unwinder *unwinder)
 {
 	unwinder->n_accesses = 0;
@@ -454,7 +484,8 @@ enum inj_step inj_unwinder_step(struct inj_unwinder *unwinder)
 	if (unw_get_reg(&unwinder->cursor, UNW_REG_IP, &pc) ||
 	    unw_get_reg(&unwinder->cursor, UNW_REG_SP, &cfa))
 		return INJ_STEP_LOST;
-	if (pc == 0)
+	/* What a hand-made frame would return to is its argument, not code. */
+	if (pc == 0 || (unwinder->made_by_hand && !inj_unwind_tables_code(unwinder->tables, pc)))
 		return INJ_STEP_END;
 	if (rule->flags & (INJ_CFI_MOVED_STACK | INJ_CFI_SIGNAL)) {
 		if (!follow_moved_stack(unwinder, rule, &cfa) || ++unwinder->n_jumps > MAX_JUMPS)
@@ -462,12 +493,7 @@ enum inj_step inj_unwinder_step(struct inj_unwinder *unwinder)
 	} else if (cfa <= unwinder->frame.cfa) {
 		return INJ_STEP_LOST;
 	}
-	unwinder->frame = (struct inj_frame_state){
-		.pc = translated(unwinder, pc),
-		.cfa = cfa,
-		.is_call = !(rule->flags & INJ_CFI_SIGNAL),
-		.number = unwinder->frame.number + 1,
-	};
+	arrive(unwinder, translated(unwinder, pc), cfa, !(rule->flags & INJ_CFI_SIGNAL));
 	return INJ_STEP_MORE;
 }
 

@@ -7,6 +7,7 @@
  * not cover the pc, which is noticed); for anything else an index is built.
  */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "injector/unwind/unwind-tables.h"
 
@@ -239,9 +240,6 @@ static int add_module(struct inj_unwind_tables *tables, const struct inj_module 
 	bool found = false;
 	size_t n_trampolines = tables->n_trampolines;
 
-	if (grow((void **)&tables->modules, tables->n_modules, sizeof(*tables->modules)))
-		return -ENOMEM;
-	tables->modules[tables->n_modules++] = module->span;
 	for (size_t i = 0; i < n && !found; i++)
 		if (segments[i].p_type == PT_GNU_EH_FRAME)
 			found = use_header(module, segments[i].p_vaddr, &table) || table.frames.n;
@@ -295,10 +293,25 @@ static void sort(void *items, size_t n, size_t size, int (*compare)(const void *
 		qsort(items, n, size, compare);
 }
 
-int inj_unwind_tables_init(struct inj_unwind_tables *ret, const struct inj_modules *modules,
-			   const struct inj_walker_table *own, size_t n_own)
+static int add_code(struct inj_unwind_tables *tables, const struct inj_maps *maps)
+{
+	for (size_t i = 0; i < maps->n_items; i++) {
+		if (!(maps->items[i].prot & PROT_EXEC))
+			continue;
+		if (grow((void **)&tables->code, tables->n_code, sizeof(*tables->code)))
+			return -ENOMEM;
+		tables->code[tables->n_code++] = maps->items[i].range;
+	}
+	return 0;
+}
+
+int inj_unwind_tables_init(struct inj_unwind_tables *ret, const struct inj_maps *maps,
+			   const struct inj_modules *modules, const struct inj_walker_table *own,
+			   size_t n_own)
 {
 	*ret = (struct inj_unwind_tables){0};
+	if (add_code(ret, maps))
+		return -ENOMEM;
 	for (size_t i = 0; modules && i < modules->n_items; i++)
 		if (modules->items[i]->elf && add_module(ret, modules->items[i]))
 			return -ENOMEM;
@@ -307,7 +320,7 @@ int inj_unwind_tables_init(struct inj_unwind_tables *ret, const struct inj_modul
 			return -ENOMEM;
 	sort(ret->items, ret->n_items, sizeof(*ret->items), compare_tables);
 	sort(ret->areas, ret->n_areas, sizeof(*ret->areas), compare_areas);
-	sort(ret->modules, ret->n_modules, sizeof(*ret->modules), compare_ranges);
+	sort(ret->code, ret->n_code, sizeof(*ret->code), compare_ranges);
 	sort(ret->trampolines, ret->n_trampolines, sizeof(*ret->trampolines), compare_ranges);
 	return 0;
 }
@@ -318,7 +331,7 @@ void inj_unwind_tables_deinit(struct inj_unwind_tables *tables)
 		free(tables->items[i].index);
 	free(tables->items);
 	free(tables->areas);
-	free(tables->modules);
+	free(tables->code);
 	free(tables->trampolines);
 	*tables = (struct inj_unwind_tables){0};
 }
@@ -401,6 +414,43 @@ bool inj_unwind_tables_trampoline(const struct inj_unwind_tables *tables, inj_ad
 {
 	for (size_t i = 0; i < tables->n_trampolines; i++)
 		if (inj_range_has(tables->trampolines[i], address))
+			return true;
+	return false;
+}
+
+bool inj_unwind_tables_code(const struct inj_unwind_tables *tables, inj_addr address)
+{
+	size_t low = 0, high = tables->n_code;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (address < tables->code[middle].start)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return high && inj_range_has(tables->code[high - 1], address);
+}
+
+bool inj_unwind_tables_follows_call(const struct inj_unwind_tables *tables, inj_addr address)
+{
+	uint8_t before[7];
+
+	for (size_t i = 0; i < sizeof(before); i++) {
+		size_t n;
+		const uint8_t *byte =
+			inj_unwind_tables_bytes(tables, address - sizeof(before) + i, &n);
+
+		if (!byte)
+			return true;
+		before[i] = *byte;
+	}
+	if (before[2] == 0xe8)
+		return true;
+	/* ff /2 with 0, 1 or 4 bytes of displacement, with or without SIB */
+	for (size_t i = 0; i < 6; i++)
+		if (before[i] == 0xff && (before[i + 1] & 0x38) == 0x10)
 			return true;
 	return false;
 }

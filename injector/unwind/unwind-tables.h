@@ -25,26 +25,27 @@ struct inj_unwind_table {
 struct inj_unwind_tables {
 	struct inj_unwind_table *items; /* ascending by code.start */
 	size_t n_items;
-	struct inj_bytes *
-		areas; /* memory that never changes: read-only segments and our tables; ascending */
+	/* Memory that never changes: read-only segments and our tables; ascending. */
+	struct inj_bytes *areas;
 	size_t n_areas;
-	struct inj_range *modules; /* spans, ascending */
-	size_t n_modules;
+	struct inj_range *code; /* executable mappings, ascending */
+	size_t n_code;
 	struct inj_range *trampolines; /* code that returns from signal handlers, ascending */
 	size_t n_trampolines;
 };
 
 /*
  * Locate the tables of all modules and of our own areas.
- * modules: their ELF views must outlive ret; tables: bytes are borrowed for as long.
+ * maps: copied from; modules: their ELF views must outlive ret; own: bytes borrowed for as long.
  * ret: by value, free with inj_unwind_tables_deinit() also after a failure.
  * State: running or held; nothing of the target is read.
  * Return: 0. A module without usable table is simply not covered.
  * Errors: -ENOMEM.
  * Source: LSB Core 10.6, ".eh_frame_hdr".
  */
-int inj_unwind_tables_init(struct inj_unwind_tables *ret, const struct inj_modules *modules,
-			   const struct inj_walker_table *own, size_t n_own);
+int inj_unwind_tables_init(struct inj_unwind_tables *ret, const struct inj_maps *maps,
+			   const struct inj_modules *modules, const struct inj_walker_table *own,
+			   size_t n_own);
 void inj_unwind_tables_deinit(struct inj_unwind_tables *tables);
 
 /*
@@ -63,5 +64,14 @@ const uint8_t *inj_unwind_tables_bytes(const struct inj_unwind_tables *tables, i
 
 /* Is the address inside a signal trampoline? State: any. */
 bool inj_unwind_tables_trampoline(const struct inj_unwind_tables *tables, inj_addr address);
+
+/* Is the address in an executable mapping? State: any. */
+bool inj_unwind_tables_code(const struct inj_unwind_tables *tables, inj_addr address);
+
+/*
+ * Can the address be a return address, that is: may the bytes before it be a call instruction? True
+ * also when the bytes are not known. State: any. Source: Intel SDM volume 2, CALL.
+ */
+bool inj_unwind_tables_follows_call(const struct inj_unwind_tables *tables, inj_addr address);
 
 #endif
