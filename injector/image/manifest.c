@@ -245,7 +245,8 @@ static int next_record(const struct inj_patch_file *file, struct cursor *cursor,
 				  "%s was made with <dsu/patch.h> of manifest version %u, flags 0x%x; this "
 				  "program knows version %d, flags 0: upgrade dsud",
 				  file->label, header.version, header.flags, DSU_MANIFEST_VERSION);
-	if (header.bytes < sizeof(header) || header.bytes > room)
+	if (header.bytes < sizeof(header) || header.bytes % DSU_MANIFEST_ALIGN ||
+	    header.bytes > room)
 		return damaged(file, vaddr, "has the wrong size", why);
 	*ret = (struct record){header, cursor->bytes + cursor->at, vaddr};
 	cursor->at += header.bytes;

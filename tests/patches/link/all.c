@@ -40,7 +40,7 @@ int thrice(int x)
 static int (*const table[])(int) = {twice, thrice, scale_b, abs};
 static const char *const names[] = {"none", "one", "two", "three"};
 static size_t (*volatile length_of)(const char *) = strlen;
-static void *(*copy_by_pointer)(void *, const void *, size_t) = memcpy;
+static void *(*volatile copy_by_pointer)(void *, const void *, size_t) = memcpy;
 
 static int by_table(int which, int x)
 {
