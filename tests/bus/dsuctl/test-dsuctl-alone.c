@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* dsuctl where no daemon runs: usage, doctor, and how it says that there is nobody to ask. */
 #include <criterion/criterion.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "injector/base/types.h"
 #include "tests/bus/dsuctl/cli.h"
+#include "tests/support/need.h"
 #include "tests/support/victim.h"
 
 #define NOBODY "--socket=/nonexistent/dsud"
@@ -23,6 +26,46 @@ Test(alone, help_and_version)
 	RUN(&cli, "--version");
 	cli_expect_code(&cli, 0);
 	cli_expect_out(&cli, "dsuctl ");
+}
+
+static bool is_name(char c)
+{
+	return (c >= 'a' && c <= 'z') || c == '-';
+}
+
+/* Every long option of the summary has its place in the manual, written `Fl -name`. */
+Test(alone, the_manual_knows_every_option)
+{
+	static char manual[65536];
+	CLI cli = {0};
+	FILE *file = fopen(source_path("docs/man/dsuctl.1"), "re");
+	size_t n_options = 0;
+
+	cr_assert_not_null(file);
+	cr_assert_gt(fread(manual, 1, sizeof(manual) - 1, file), 0);
+	fclose(file);
+	RUN(&cli, "--help");
+	for (const char *at = cli.out; (at = strstr(at, " --")); n_options++) {
+		char macro[64] = "Fl ";
+		size_t length = 3;
+
+		for (at += 2; is_name(*at) && length < sizeof(macro) - 1; at++)
+			macro[length++] = *at;
+		cr_assert(strstr(manual, macro), "%s is not in dsuctl(1)", macro);
+	}
+	cr_assert_gt(n_options, 12);
+}
+
+Test(alone, the_manual_is_well_formed)
+{
+	char command[1024];
+	int status;
+
+	need_program("mandoc", "mandoc");
+	snprintf(command, sizeof(command), "mandoc -Tlint -Wwarning '%s'",
+		 source_path("docs/man/dsuctl.1"));
+	status = system(command);
+	cr_assert_eq(status, 0, "status %#x", status);
 }
 
 Test(alone, wrong_usage)
