@@ -3,44 +3,94 @@
 #define INJ_STOP_BORROW_H
 
 #include "injector/process/maps.h"
-#include "injector/symbol/module.h"
 
 /*
- * A thread of the target, borrowed to make system calls or to call a function in the target. Only this thread is stopped.
- * If we die at any moment the thread itself returns to where it was: its original state lies in a signal frame on its stack (below the red zone), and every path ends in rt_sigreturn.
- * No byte of code is written; instructions of the target are used (`syscall; ret` of libc or vDSO, __restore_rt, else `pop %rax; ret` and `syscall`).
+ * A thread of the target, borrowed to make system calls or to call a function in the target.
+ * Only this thread is stopped. If we die at any moment the thread itself returns to where it
+ * was: its original state lies in a signal frame on its stack (below the red zone), and every
+ * path ends in rt_sigreturn. No byte of code is written; instructions of the target are used
+ * (`mov $15,%eax; syscall` of libc's __restore_rt, else `pop %rax; ret` and `syscall`).
  */
 struct inj_borrow;
 
 /*
- * Borrow a thread. Prefers one that runs or sleeps in a restartable call over one with a restart block, never one in vfork; a thread that does not stop within 20 ms is left alone and the next is tried.
- * State: running, group-stopped (stays so); process not traced by us. Seccomp is suspended for this thread only, only while it is stopped (PTRACE_O_SUSPEND_SECCOMP); when the kernel
- *   refuses that and the target has a filter: INJ_UNSUPPORTED_PROCESS with the reason.
- * Errors: INJ_BLOCKED (no thread could be stopped before the deadline), INJ_UNSUPPORTED_PROCESS (no usable instructions), INJ_PROCESS_GONE, INJ_ALREADY_TRACED, negative errno.
- * Source: ptrace(2), sigreturn(2), experiments of docs/decisions. */
-int inj_borrow_open(const struct inj_process *process, const struct inj_maps *maps, uint64_t deadline_ns, struct inj_borrow **ret, struct inj_why *why);
-/* Give the thread back exactly as it was (pending restarts included) and detach. NULL is fine. ret_held_ns may be NULL. */
+ * Borrow a thread: one that runs or waits without a timeout rather than one whose wait our death
+ * would lengthen, never one in an uninterruptible sleep such as vfork. A thread that does not
+ * stop within 20 ms is left alone and the next is tried, round and round until the deadline.
+ * process, maps: borrowed until close; maps may be a little old; deadline_ns: CLOCK_MONOTONIC;
+ * ret: free with inj_borrow_close().
+ * State: running or group-stopped (stays so); not traced by us. Seccomp is suspended for this
+ *   thread alone, while it makes our system calls.
+ * Return: 0, the thread is stopped.
+ * Errors: INJ_BLOCKED (no thread could be stopped, or none has a stack that is safe to use);
+ *   INJ_UNSUPPORTED_PROCESS (no usable instructions; a seccomp filter that the kernel does not
+ *   let us suspend); INJ_PROCESS_GONE; INJ_ALREADY_TRACED; other negative errno.
+ * Source: ptrace(2), sigreturn(2), PTRACE_O_SUSPEND_SECCOMP.
+ */
+int inj_borrow_open(const struct inj_process *process, const struct inj_maps *maps,
+		    uint64_t deadline_ns, struct inj_borrow **ret, struct inj_why *why);
+
+/*
+ * Give the thread back exactly as it was, an interrupted call included, detach, free.
+ * borrow: NULL is fine; ret_held_ns: how long the thread was kept, may be NULL.
+ * State: any.
+ * Return: nothing; it cannot fail.
+ * Errors: none. A thread that cannot be given back this way returns by itself.
+ * Source: ptrace(2).
+ */
 void inj_borrow_close(struct inj_borrow *borrow, uint64_t *ret_held_ns);
 
-/* Where the borrowed thread stood: its own instruction and stack pointer, before anything of ours. */
-void inj_borrow_where(const struct inj_borrow *borrow, inj_addr *ret_pc, inj_addr *ret_sp);
-
-/* Scratch bytes on the borrowed thread's stack, below the signal frame: copy `length` (<= 1024) bytes there, to be used as arguments of calls; valid until the next put or close. */
+/*
+ * Copy bytes to the borrowed thread's stack, below the signal frame, as arguments of calls.
+ * length: <= 1024; ret: their address in the target, valid until the next put or close.
+ * State: borrowed.
+ * Return: 0.
+ * Errors: -EINVAL (too long); -ESRCH (the thread is no longer borrowed); other negative errno.
+ * Source: process_vm_writev(2).
+ */
 int inj_borrow_put(struct inj_borrow *borrow, const void *bytes, size_t length, inj_addr *ret);
 
 /*
- * One system call. Return: 0 and the raw result (negative errno of the target's kernel call included) in ret_result; else negative errno / refusal when the call could not be made.
+ * Make one system call in the borrowed thread. Not for calls that sleep until something happens:
+ * after two seconds the thread is left alone.
+ * number: of x86-64; arguments: all six; ret_result: rax, a negative errno of the target's call
+ *   included.
+ * State: borrowed.
+ * Return: 0 when the call was made.
+ * Errors: INJ_PROCESS_GONE (the thread ended, or is no longer borrowed); -ETIMEDOUT (it was left
+ *   alone); other negative errno. After any of them only close makes sense.
+ * Source: ptrace(2).
  */
-int inj_borrow_syscall(struct inj_borrow *borrow, long number, const uint64_t arguments[6], int64_t *ret_result, struct inj_why *why);
+int inj_borrow_syscall(struct inj_borrow *borrow, long number, const uint64_t arguments[6],
+		       int64_t *ret_result, struct inj_why *why);
 
 /*
- * Call a C function in the target: up to four integer arguments, result from rax.
- * stack_top: a private stack in the target (16-byte aligned top, >= 64 KiB below it is writable), pad: address of INJ_BORROW_PAD code in an executable page of ours.
- * deadline_ns: when the function has not returned by then, the thread is left alone to finish and return by itself, INJ_HOOK_FAILED is returned and the borrow is closed for further use.
+ * Call a C function in the borrowed thread, on a stack of its own, with all signals blocked but
+ * those that report faults, under the program's own seccomp filter.
+ * pad: where the bytes of inj_borrow_pad() lie in an executable page of ours; stack_top: aligned
+ *   to 16 bytes, with 64 KiB of writable memory below; function; arguments: integers or
+ *   addresses; deadline_ns: CLOCK_MONOTONIC; ret_result: rax.
+ * State: borrowed. The function must not change what belongs to the interrupted thread, errno
+ *   above all; its own crash is caught.
+ * Return: 0 when the function returned.
+ * Errors: INJ_HOOK_FAILED (it crashed: the thread is as before the call and still borrowed; or
+ *   the deadline passed: the thread was left alone to finish and return by itself);
+ *   INJ_PROCESS_GONE; -EINVAL (stack_top); other negative errno.
+ * Source: ptrace(2), psABI 3.2.
  */
-int inj_borrow_call(struct inj_borrow *borrow, inj_addr pad, inj_addr stack_top, inj_addr function, const uint64_t arguments[4], uint64_t deadline_ns, uint64_t *ret_result, struct inj_why *why);
+int inj_borrow_call(struct inj_borrow *borrow, inj_addr pad, inj_addr stack_top,
+		    inj_addr function, const uint64_t arguments[4], uint64_t deadline_ns,
+		    uint64_t *ret_result, struct inj_why *why);
 
-/* The bytes of the pad, to be placed into the stub page: `call *%rbx; ...; mov $15,%eax; syscall` (see borrow.c). Copies at most cap bytes, returns the size. */
+/*
+ * The code by which a called function comes back: `call *%rbx`, then rt_sigreturn. See
+ * borrow-call.c.
+ * buffer: gets at most cap bytes.
+ * State: none.
+ * Return: size of the pad in bytes.
+ * Errors: none.
+ * Source: none.
+ */
 size_t inj_borrow_pad(uint8_t *buffer, size_t cap);
 
 #endif
