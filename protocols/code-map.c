@@ -5,10 +5,7 @@
  */
 #include "protocols/code-map.h"
 
-#include <string.h>
-
 #include "injector/process/mem.h"
-#include "injector/redirect/translate.h"
 
 #define MAX_STUBS (1u << 20)
 #define MAX_FRAMES_BYTES (16u << 20)
@@ -25,11 +22,16 @@ static int add_stub(struct upd_code_map *map, const struct dsu_ledger_site *site
 	map->stubs = grown;
 	grown[map->n_stubs] = (struct upd_code_stub){
 		.range = { site->stub, site->stub + site->stub_bytes },
-		.site = site->address,
-		.n_covered = site->n_covered,
-		.n_map = site->n_map,
+		.detour = {
+			.site = site->address, .stub = site->stub, .pad = site->pad,
+			.n_stub = site->stub_bytes, .n_covered = site->n_covered,
+			.n_kept = site->n_kept, .n_written = site->n_written,
+			.n_map = site->n_map,
+		},
 	};
-	memcpy(grown[map->n_stubs].map, site->map, sizeof(site->map));
+	for (size_t i = 0; i < site->n_map; i++)
+		grown[map->n_stubs].map[i] =
+			(struct inj_relocated){ site->map[i].from, site->map[i].to };
 	map->n_stubs++;
 	return 0;
 }
@@ -68,7 +70,8 @@ static int add_frames(struct upd_code_map *map, const struct inj_process *proces
 		const struct dsu_ledger_area *area = &ledger->areas[i];
 		const struct dsu_ledger_area *code = area - 1;
 
-		if (area->kind == DSU_AREA_FRAMES && code->kind == DSU_AREA_STUBS)
+		if (area->kind == DSU_AREA_FRAMES &&
+		    (code->kind == DSU_AREA_STUBS || code->kind == DSU_AREA_PADS))
 			r = add_table(map, process,
 				      (struct inj_range){ code->address, code->address + code->bytes },
 				      area->address, area->bytes);
@@ -105,6 +108,8 @@ void upd_code_map_seal(struct upd_code_map *map)
 {
 	if (map->n_stubs)
 		qsort(map->stubs, map->n_stubs, sizeof(*map->stubs), by_start);
+	for (size_t i = 0; i < map->n_stubs; i++)
+		map->stubs[i].detour.map = map->stubs[i].map;
 }
 
 void upd_code_map_deinit(struct upd_code_map *map)
@@ -139,11 +144,10 @@ inj_addr upd_code_map_translate(void *context, inj_addr pc)
 	const struct upd_code_stub *stub;
 
 	for (size_t i = 0; i < map->n_pads; i++)
-		if (map->pads[i].address == pc)
+		if (inj_range_has(map->pads[i].code, pc))
 			return map->pads[i].back;
 	stub = find_stub(map, pc);
 	if (!stub)
 		return pc;
-	return inj_site_translate((const struct inj_relocated *)stub->map, stub->n_map, stub->site,
-				  stub->n_covered, stub->range.start, pc);
+	return inj_site_translate(&stub->detour, pc);
 }

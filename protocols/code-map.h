@@ -4,6 +4,7 @@
 
 #include "injector/abi/ledger.h"
 #include "injector/descriptor/history.h"
+#include "injector/redirect/translate.h"
 #include "injector/unwind/activity.h"
 
 /*
@@ -12,16 +13,13 @@
  */
 struct upd_code_stub {
 	struct inj_range range;
-	inj_addr site;
-	uint8_t n_covered;
-	uint8_t n_map;
-	struct {
-		uint8_t from, to;
-	} map[32];
+	struct inj_detour detour;      /* its map points at `map` once sealed */
+	struct inj_relocated map[32];
 };
 
+/* A return pad in use, and the return address that it stands for. */
 struct upd_code_pad {
-	inj_addr address;
+	struct inj_range code;
 	inj_addr back;
 };
 

@@ -4,21 +4,26 @@
  * all modules that are close enough together; the control page lies below 2 GiB, so that every stub reaches it with a
  * 32-bit displacement; the rest lies beside the first stubs.
  *
- *   memfd:  record | control | stubs, frames of each cluster | image | scratch
- *   target: control (low) | ... record, stubs, frames, image, scratch (near the first module) | stubs, frames (near others)
+ *   memfd:  record | control | stubs, frames of each cluster | pads, frames | image | scratch
+ *   target: control (low) | ... record, stubs, frames, pads, frames, image, scratch (near the first module) | stubs, frames (near others)
  */
 #include <string.h>
 #include <sys/mman.h>
 
+#include "injector/redirect/return-pad.h"
 #include "injector/redirect/stub-frame.h"
 #include "injector/stop/borrow.h"
 #include "protocols/plan.h"
+
+_Static_assert(DSU_N_PADS * INJ_RETURN_PAD_BYTES == INJ_PAGE_BYTES, "pads fill one page");
 
 /* Modules further apart than this get stubs of their own: both must reach one area between or beside them. */
 #define CLUSTER_SPAN (1ull << 30)
 #define STUB_ALIGN 16
 #define STUB_ROOM 128
 #define CALL_PAD_ROOM 128
+#define PADS_BYTES INJ_PAGE_BYTES
+#define PAD_FRAMES_BYTES (2 * INJ_PAGE_BYTES)
 #define SCRATCH_BYTES (256u << 10)
 
 static struct inj_range join(struct inj_range a, struct inj_range b)
@@ -125,6 +130,9 @@ static size_t lay_out_file(struct upd_plan *plan, size_t record)
 		plan->clusters[i].frames_offset = at;
 		at += plan->clusters[i].frames_bytes;
 	}
+	plan->pads_offset = at;
+	plan->pad_frames_offset = at + PADS_BYTES;
+	at += PADS_BYTES + PAD_FRAMES_BYTES;
 	plan->image_offset = at;
 	at += plan->image->bytes;
 	plan->scratch_bytes = needs_calls(plan) ? SCRATCH_BYTES : 0;
@@ -136,8 +144,8 @@ static int choose_addresses(struct upd_subject *subject, struct upd_plan *plan, 
 {
 	struct upd_cluster *first = &plan->clusters[0];
 	struct inj_range taken[UPD_MAX_CLUSTERS + 1];
-	const size_t home = record + first->stubs_bytes + first->frames_bytes + plan->image->bytes +
-			    plan->scratch_bytes;
+	const size_t home = record + first->stubs_bytes + first->frames_bytes + PADS_BYTES +
+			    PAD_FRAMES_BYTES + plan->image->bytes + plan->scratch_bytes;
 	size_t n_taken = 0;
 	int r = inj_maps_gap_low(subject->maps, INJ_PAGE_BYTES, NULL, 0, &plan->control);
 
@@ -152,7 +160,9 @@ static int choose_addresses(struct upd_subject *subject, struct upd_plan *plan, 
 	taken[n_taken++] = (struct inj_range){ plan->ledger, plan->ledger + home };
 	first->stubs = plan->ledger + record;
 	first->frames = first->stubs + first->stubs_bytes;
-	plan->image_base = first->frames + first->frames_bytes;
+	plan->pads = first->frames + first->frames_bytes;
+	plan->pad_frames = plan->pads + PADS_BYTES;
+	plan->image_base = plan->pad_frames + PAD_FRAMES_BYTES;
 	plan->scratch = plan->scratch_bytes ? plan->image_base + plan->image->bytes : 0;
 	plan->call_pad = first->stubs;
 	for (size_t i = 1; r == 0 && i < plan->n_clusters; i++) {
@@ -182,6 +192,10 @@ static void list_areas(struct upd_plan *plan, size_t record)
 		add_area(plan, cluster->frames, cluster->frames_bytes, cluster->frames_offset,
 			 PROT_READ, DSU_AREA_FRAMES);
 	}
+	add_area(plan, plan->pads, PADS_BYTES, plan->pads_offset, PROT_READ | PROT_EXEC,
+		 DSU_AREA_PADS);
+	add_area(plan, plan->pad_frames, PAD_FRAMES_BYTES, plan->pad_frames_offset, PROT_READ,
+		 DSU_AREA_FRAMES);
 	for (size_t i = 0; i < image->n_parts; i++)
 		add_area(plan, plan->image_base + image->parts[i].offset, image->parts[i].bytes,
 			 plan->image_offset + image->parts[i].offset, image->parts[i].prot,
@@ -247,6 +261,28 @@ static int emit_frames(struct upd_plan *plan, size_t index, struct inj_why *why)
 	return r == 0 ? 0 : inj_broke(why, r, "making unwind tables");
 }
 
+static int emit_pads(struct upd_plan *plan, struct inj_why *why)
+{
+	INJ_FREE struct inj_stub *pads = calloc(DSU_N_PADS, sizeof(*pads));
+	const struct inj_stub *list[DSU_N_PADS];
+	inj_addr addresses[DSU_N_PADS];
+	size_t bytes;
+	int r = pads ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < DSU_N_PADS; i++) {
+		list[i] = &pads[i];
+		addresses[i] = plan->pads + i * INJ_RETURN_PAD_BYTES;
+		r = inj_return_pad_emit(plan->control + offsetof(struct dsu_control_page, pads[i]),
+					&pads[i]);
+		memcpy(plan->pads_data + i * INJ_RETURN_PAD_BYTES, pads[i].bytes,
+		       INJ_RETURN_PAD_BYTES);
+	}
+	if (r == 0)
+		r = inj_stub_frames(list, addresses, DSU_N_PADS, plan->pad_frames,
+				    plan->pad_frames_data, sizeof(plan->pad_frames_data), &bytes);
+	return r == 0 ? 0 : inj_broke(why, r, "making return pads");
+}
+
 static int emit_stubs(struct upd_plan *plan, struct inj_why *why)
 {
 	size_t at[UPD_MAX_CLUSTERS] = { CALL_PAD_ROOM };
@@ -266,7 +302,7 @@ static int emit_stubs(struct upd_plan *plan, struct inj_why *why)
 		r = emit_one(plan, &plan->changes[i], &at[plan->changes[i].cluster], why);
 	for (size_t i = 0; r == 0 && i < plan->n_clusters; i++)
 		r = emit_frames(plan, i, why);
-	return r;
+	return r == 0 ? emit_pads(plan, why) : r;
 }
 
 int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why)
@@ -278,7 +314,7 @@ int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct in
 		r = assign_cluster(plan, &plan->changes[i], why);
 	if (r != 0)
 		return r;
-	if (plan->image->n_parts + 3 + 2 * plan->n_clusters > INJ_ARRAY_LENGTH(plan->areas))
+	if (plan->image->n_parts + 5 + 2 * plan->n_clusters > INJ_ARRAY_LENGTH(plan->areas))
 		return inj_refuse(why, INJ_BAD_PATCH,
 				  "The patch has %zu segments; link it without special sections.",
 				  plan->image->n_parts);

@@ -23,6 +23,8 @@ static int describe_site(struct inj_draft *draft, const struct upd_change *chang
 		.n_covered = change->site.n_covered,
 		.n_map = (uint8_t)change->stub.n_map,
 		.n_writes = (uint8_t)change->n_writes,
+		.n_kept = change->site.n_kept,
+		.n_written = change->n_writes ? change->writes[change->n_writes - 1].n : 0,
 	};
 	memcpy(site->covered, change->site.covered, sizeof(site->covered));
 	for (size_t i = 0; i < change->stub.n_map; i++) {

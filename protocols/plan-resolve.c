@@ -121,6 +121,35 @@ static int refuse_changed(const struct upd_subject *subject, const struct upd_ch
 			  file[at]);
 }
 
+static int read_data(void *context, inj_addr address, void *buffer, size_t n)
+{
+	return inj_mem_read(context, address, buffer, n);
+}
+
+/* The code segment of the module's file that holds the entry: where jumps back into the function may stand. */
+static void show_module(const struct upd_change *change, struct inj_text *text)
+{
+	const struct inj_module *module = change->symbol.module;
+	const uint64_t entry = change->entry - module->bias;
+	const Elf64_Phdr *segments;
+	size_t n;
+
+	segments = inj_elf_segments(module->elf, &n);
+	for (size_t i = 0; i < n; i++) {
+		const Elf64_Phdr *segment = &segments[i];
+
+		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X) ||
+		    entry - segment->p_vaddr >= segment->p_filesz)
+			continue;
+		text->code = inj_elf_bytes_at(module->elf, segment->p_vaddr, segment->p_filesz);
+		text->code_address = module->bias + segment->p_vaddr;
+		text->n_code = text->code ? segment->p_filesz : 0;
+	}
+	/* Whether this very function has handlers costs a search of its FDE; its module having none settles most. */
+	text->has_handlers = inj_elf_section_named(module->elf, ".gcc_except_table") != NULL ||
+			     inj_elf_n_sections(module->elf) == 0;
+}
+
 static int examine(const struct upd_subject *subject, struct upd_change *change, size_t before,
 		   size_t after, struct inj_why *why)
 {
@@ -144,7 +173,10 @@ static int examine(const struct upd_subject *subject, struct upd_change *change,
 	text = (struct inj_text){
 		.address = change->entry, .size = change->size, .bytes = bytes,
 		.before = before, .after = after, .name = change->wanted->name,
+		.has_handlers = true, .read = read_data, .context = subject->process,
 	};
+	if (!change->below)
+		show_module(change, &text);
 	return inj_site_examine(&text, &change->site, why);
 }
 
@@ -194,6 +226,16 @@ static int check_siblings(const struct upd_subject *subject, struct upd_change *
 	return 0;
 }
 
+/* Two short functions may have chosen the same padding; the later one does without. */
+static int avoid_clashes(const struct upd_subject *subject, struct upd_plan *plan, size_t last,
+			 struct inj_why *why)
+{
+	for (size_t i = 0; i < last; i++)
+		if (inj_site_clashes(&plan->changes[i].site, &plan->changes[last].site))
+			return examine(subject, &plan->changes[last], 0, 0, why);
+	return 0;
+}
+
 static int refuse_twice(const struct upd_plan *plan, size_t last, struct inj_why *why)
 {
 	for (size_t i = 0; i < last; i++)
@@ -240,6 +282,8 @@ int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct 
 		r = resolve_one(subject, &plan->changes[i], why);
 		if (r == 0)
 			r = refuse_twice(plan, i, why);
+		if (r == 0)
+			r = avoid_clashes(subject, plan, i, why);
 		if (r == 0)
 			plan->n_changes = i + 1;
 	}

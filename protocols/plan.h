@@ -64,6 +64,9 @@ struct upd_plan {
 	inj_addr ledger;
 	inj_addr image_base;
 	size_t image_offset;
+	inj_addr pads, pad_frames; /* return pads, a page each */
+	size_t pads_offset, pad_frames_offset;
+	uint8_t pads_data[INJ_PAGE_BYTES], pad_frames_data[2 * INJ_PAGE_BYTES];
 	inj_addr scratch;       /* 0 when no remote call is needed */
 	size_t scratch_bytes;
 	inj_addr call_pad;

@@ -83,6 +83,13 @@ static int run_ifunc(void *context, inj_addr resolver, inj_addr *ret, struct inj
 	return upd_remote_call(context, resolver, 0, 0, ret, why);
 }
 
+static void fill_pads(const struct upd_plan *plan, uint8_t *view)
+{
+	memcpy(view + plan->pads_offset, plan->pads_data, sizeof(plan->pads_data));
+	memcpy(view + plan->pad_frames_offset, plan->pad_frames_data,
+	       sizeof(plan->pad_frames_data));
+}
+
 static int link_patch(struct upd_subject *subject, struct upd_remote *remote, struct inj_why *why)
 {
 	struct upd_plan *plan = subject->plan;
@@ -91,6 +98,7 @@ static int link_patch(struct upd_subject *subject, struct upd_remote *remote, st
 	if (r != 0)
 		return r;
 	fill_stubs(plan, subject->space.view);
+	fill_pads(plan, subject->space.view);
 	r = inj_image_link(plan->image, plan->image_base, plan->bindings, run_ifunc, remote,
 			   subject->space.view + plan->image_offset, why);
 	inj_fault_point("linked");

@@ -104,7 +104,8 @@ enum dsu_area_kind {
 	DSU_AREA_STUBS = 3,
 	DSU_AREA_IMAGE = 4,
 	DSU_AREA_SCRATCH = 5, /* stack for remote calls; gone once the update is staged */
-	DSU_AREA_FRAMES = 6,  /* .eh_frame of the stubs area before it */
+	DSU_AREA_FRAMES = 6,  /* .eh_frame of the stubs or pads area before it in the list */
+	DSU_AREA_PADS = 7,    /* DSU_N_PADS return pads */
 };
 
 /* One replaced function. */
@@ -124,7 +125,8 @@ struct dsu_ledger_site {
 	uint8_t n_covered;
 	uint8_t n_map;
 	uint8_t n_writes;
-	uint8_t reserved[2];
+	uint8_t n_kept;       /* bytes at the entry that were left as they are (endbr64) */
+	uint8_t n_written;    /* bytes overwritten behind them */
 	uint8_t covered[32];
 	struct {
 		uint8_t from;

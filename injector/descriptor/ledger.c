@@ -55,7 +55,7 @@ static bool area_is_sound(const struct dsu_ledger_area *area)
 	return area->address % INJ_PAGE_BYTES == 0 && area->bytes % INJ_PAGE_BYTES == 0 &&
 	       area->offset % INJ_PAGE_BYTES == 0 && area->bytes > 0 &&
 	       range_fits(area->address, area->bytes) && area->kind >= DSU_AREA_CONTROL &&
-	       area->kind <= DSU_AREA_FRAMES &&
+	       area->kind <= DSU_AREA_PADS &&
 	       (area->prot & (PROT_WRITE | PROT_EXEC)) != (PROT_WRITE | PROT_EXEC);
 }
 

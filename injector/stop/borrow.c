@@ -454,6 +454,12 @@ static int give_back(void *argument)
 	return 0;
 }
 
+void inj_borrow_where(const struct inj_borrow *borrow, inj_addr *ret_pc, inj_addr *ret_sp)
+{
+	*ret_pc = borrow->home.rip;
+	*ret_sp = borrow->home.rsp;
+}
+
 void inj_borrow_close(struct inj_borrow *borrow, uint64_t *ret_held_ns)
 {
 	if (!borrow)

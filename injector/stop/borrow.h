@@ -41,6 +41,16 @@ int inj_borrow_open(const struct inj_process *process, const struct inj_maps *ma
 void inj_borrow_close(struct inj_borrow *borrow, uint64_t *ret_held_ns);
 
 /*
+ * Where the borrowed thread stood when it was stopped, before anything of ours.
+ * ret_pc, ret_sp: its instruction and stack pointer.
+ * State: borrowed.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
+void inj_borrow_where(const struct inj_borrow *borrow, inj_addr *ret_pc, inj_addr *ret_sp);
+
+/*
  * Copy bytes to the borrowed thread's stack, below the signal frame, as arguments of calls.
  * length: <= 1024; ret: their address in the target, valid until the next put or close.
  * State: borrowed.

@@ -239,18 +239,34 @@ static bool links_to_us(int directory, const char *name)
 	       memcmp(target, INJ_AREA_NAME_PREFIX, sizeof(target) - 1) == 0;
 }
 
+static DIR *open_fds(const struct inj_process *process)
+{
+	int fd = inj_process_openat(process, "fd", O_RDONLY | O_DIRECTORY);
+	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (!directory && fd >= 0)
+		close(fd);
+	return directory;
+}
+
+bool inj_space_has_strays(const struct inj_process *process)
+{
+	INJ_CLEANUP(inj_dir_guard) DIR *directory = open_fds(process);
+
+	for (struct dirent *entry; directory && (entry = readdir(directory));)
+		if (links_to_us(dirfd(directory), entry->d_name))
+			return true;
+	return false;
+}
+
 int inj_space_close_strays(const struct inj_process *process, struct inj_borrow *borrow,
 			   struct inj_why *why)
 {
-	INJ_CLEANUP(inj_dir_guard) DIR *directory = NULL;
-	int n = 0, fd = inj_process_openat(process, "fd", O_RDONLY | O_DIRECTORY);
+	INJ_CLEANUP(inj_dir_guard) DIR *directory = open_fds(process);
+	int n = 0;
 
-	directory = fd >= 0 ? fdopendir(fd) : NULL;
-	if (!directory) {
-		if (fd >= 0)
-			close(fd);
+	if (!directory)
 		return inj_broke(why, -errno, "listing descriptors of process %d", process->pid);
-	}
 	for (struct dirent *entry; (entry = readdir(directory));) {
 		int r;
 

@@ -53,6 +53,9 @@ void inj_space_deinit(struct inj_space *space);
 int inj_space_unmap(const struct inj_process *process, struct inj_borrow *borrow,
 		    const struct dsu_ledger_area *areas, size_t n, struct inj_why *why);
 
+/* Did a death in the middle leave descriptors of ours open in the target? Reads /proc/PID/fd only. */
+bool inj_space_has_strays(const struct inj_process *process);
+
 /* Close descriptors of ours that a death in the middle left open in the target. Return: how many, or negative errno. */
 int inj_space_close_strays(const struct inj_process *process, struct inj_borrow *borrow,
 			   struct inj_why *why);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From facts, plans and ledgers to the report: words and numbers for people and programs. */
+#include "protocols/fill.h"
+
+#include <string.h>
+
+void upd_fill_string(char **field, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		return;
+	inj_printable(copy);
+	free(*field);
+	*field = copy;
+}
+
+/* One more zeroed element at the end of a table; NULL when memory is out. */
+static void *grow(void *table, size_t *n, size_t bytes)
+{
+	void **items = table;
+	uint8_t *grown = reallocarray(*items, *n + 1, bytes);
+
+	if (!grown)
+		return NULL;
+	*items = grown;
+	memset(grown + *n * bytes, 0, bytes);
+	return grown + (*n)++ * bytes;
+}
+
+void upd_fill_identity(struct upd_target *target, const struct inj_process *process)
+{
+	upd_fill_string(&target->comm, process->comm);
+	upd_fill_string(&target->exe, process->exe);
+}
+
+void upd_fill_phase(struct upd_target *target, const char *name, uint64_t ns)
+{
+	struct upd_phase *phase = grow(&target->phases, &target->n_phases, sizeof(*phase));
+
+	if (!phase)
+		return;
+	phase->ns = ns;
+	upd_fill_string(&phase->name, name);
+}
+
+static void clear_blockers(struct upd_target *target)
+{
+	for (size_t i = 0; i < target->n_blockers; i++) {
+		free(target->blockers[i].comm);
+		free(target->blockers[i].function);
+	}
+	free(target->blockers);
+	target->blockers = NULL;
+	target->n_blockers = 0;
+}
+
+void upd_fill_blockers(struct upd_target *target, const struct inj_process *process,
+		       const struct inj_activity *activity, const char *const *names,
+		       size_t n_names)
+{
+	clear_blockers(target);
+	if (!process)
+		return;
+	for (size_t i = 0; i < activity->n_hits; i++) {
+		const struct inj_hit *hit = &activity->hits[i];
+		struct upd_blocker *blocker =
+			grow(&target->blockers, &target->n_blockers, sizeof(*blocker));
+		struct inj_status status;
+
+		if (!blocker)
+			return;
+		blocker->tid = hit->tid;
+		blocker->frame = hit->frame;
+		blocker->address = hit->address;
+		blocker->reliable = hit->reliable;
+		upd_fill_string(&blocker->function, hit->tag < n_names ? names[hit->tag] : "?");
+		upd_fill_string(&blocker->comm,
+				inj_status_read(process, hit->tid, &status) == 0 ? status.comm : "");
+	}
+}
+
+static struct upd_function *add_function(struct upd_function **table, size_t *n)
+{
+	return grow(table, n, sizeof(**table));
+}
+
+void upd_fill_plan(struct upd_target *target, const struct upd_plan *plan)
+{
+	upd_fill_string(&target->patch, plan->patch->id);
+	upd_fill_string(&target->patch_version, plan->patch->version);
+	for (size_t i = 0; i < plan->n_changes; i++) {
+		const struct upd_change *change = &plan->changes[i];
+		struct upd_function *function =
+			add_function(&target->functions, &target->n_functions);
+
+		if (!function)
+			return;
+		upd_fill_string(&function->module, change->symbol.module->name);
+		upd_fill_string(&function->build_id, change->symbol.module->build_id_hex);
+		upd_fill_string(&function->name, change->wanted->name);
+		upd_fill_string(&function->new_name, change->wanted->new_name);
+		function->address = change->entry;
+		function->replacement = change->replacement;
+		function->via_jump = change->site.kind == INJ_SITE_LATE;
+	}
+	for (size_t i = 0; i < plan->n_notes; i++) {
+		char **note = grow(&target->notes, &target->n_notes, sizeof(*note));
+
+		if (note)
+			upd_fill_string(note, plan->notes[i]);
+	}
+}
+
+static void fill_sites(struct upd_function **table, size_t *n, const struct inj_ledger *ledger)
+{
+	for (size_t i = 0; i < ledger->record->n_sites; i++) {
+		const struct dsu_ledger_site *site = &ledger->sites[i];
+		struct upd_function *function = add_function(table, n);
+
+		if (!function)
+			return;
+		upd_fill_string(&function->module, inj_ledger_string(ledger, site->module));
+		upd_fill_string(&function->build_id, inj_ledger_string(ledger, site->build_id));
+		upd_fill_string(&function->name, inj_ledger_string(ledger, site->name));
+		upd_fill_string(&function->new_name, inj_ledger_string(ledger, site->new_name));
+		function->address = site->address;
+		function->replacement = site->replacement;
+		function->via_jump = site->kind == INJ_SITE_LATE;
+	}
+}
+
+void upd_fill_ledger(struct upd_target *target, const struct inj_ledger *ledger)
+{
+	const struct dsu_ledger *record = ledger->record;
+
+	upd_fill_string(&target->patch, inj_ledger_string(ledger, record->patch_id));
+	upd_fill_string(&target->patch_version, inj_ledger_string(ledger, record->patch_version));
+	upd_fill_string(&target->protocol, inj_ledger_string(ledger, record->protocol));
+	fill_sites(&target->functions, &target->n_functions, ledger);
+}
+
+static const char *state_of(const struct inj_ledger *ledger)
+{
+	if (inj_ledger_active(ledger))
+		return "active";
+	return ledger->control.phase == DSU_PHASE_STAGED ? "staged" : "reverting";
+}
+
+void upd_fill_patches(struct upd_target *target, const struct inj_history *history)
+{
+	for (size_t i = 0; i < history->n_ledgers; i++) {
+		const struct inj_ledger *ledger = history->ledgers[i];
+		const struct dsu_ledger *record = ledger->record;
+		struct upd_patch_state *state;
+
+		if (!ledger->complete || (!inj_ledger_active(ledger) &&
+					  ledger->control.phase == DSU_PHASE_REVERTED))
+			continue;
+		state = grow(&target->patches, &target->n_patches, sizeof(*state));
+		if (!state)
+			return;
+		upd_fill_string(&state->id, inj_ledger_string(ledger, record->patch_id));
+		upd_fill_string(&state->version, inj_ledger_string(ledger, record->patch_version));
+		upd_fill_string(&state->digest, inj_ledger_string(ledger, record->patch_digest));
+		upd_fill_string(&state->protocol, inj_ledger_string(ledger, record->protocol));
+		upd_fill_string(&state->state, state_of(ledger));
+		state->applied_at_ns = ledger->control.applied_at_ns;
+		fill_sites(&state->functions, &state->n_functions, ledger);
+	}
+}
+
+static enum upd_result result_of(const struct upd_subject *subject)
+{
+	switch (subject->code) {
+	case INJ_BLOCKED:
+	case INJ_UNRELIABLE_STACK:
+		return UPD_BLOCKED;
+	case INJ_NO_SUCH_PROCESS:
+	case INJ_PROCESS_GONE:
+		return UPD_GONE;
+	case INJ_CANCELLED:
+		return UPD_UNCHANGED;
+	case INJ_INTERNAL:
+	case INJ_HOOK_FAILED:
+		return UPD_FAILED;
+	default:
+		return subject->code > 0 ? UPD_REFUSED : UPD_FAILED;
+	}
+}
+
+void upd_fill_outcome(struct upd_target *target, const struct upd_subject *subject,
+		      enum upd_result good)
+{
+	if (subject->process)
+		upd_fill_identity(target, subject->process);
+	target->result = subject->code ? result_of(subject) : good;
+	target->code = subject->code == 0 ? 0 :
+		       subject->why.code  ? subject->why.code :
+					    INJ_INTERNAL;
+	upd_fill_string(&target->message, subject->code ? subject->why.text : "");
+	/* A process that vanished is gone, whatever broke first because of it. */
+	if (target->code == INJ_PROCESS_GONE)
+		target->result = UPD_GONE;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef UPD_FILL_H
+#define UPD_FILL_H
+
+#include "protocols/plan.h"
+#include "protocols/report.h"
+
+/*
+ * Writing into a report. A report that cannot grow for lack of memory keeps what it has: the outcome of an update must
+ * not change because its account is incomplete.
+ */
+
+/* Replace an owned string by a printable copy of text. */
+void upd_fill_string(char **field, const char *text);
+/* pid, comm and executable of a process. */
+void upd_fill_identity(struct upd_target *target, const struct inj_process *process);
+void upd_fill_phase(struct upd_target *target, const char *name, uint64_t ns);
+/* Replace the list of blockers; process NULL clears it. names: by tag. Reads each thread's name. */
+void upd_fill_blockers(struct upd_target *target, const struct inj_process *process,
+		       const struct inj_activity *activity, const char *const *names,
+		       size_t n_names);
+/* Patch and functions of a plan, with its notes. */
+void upd_fill_plan(struct upd_target *target, const struct upd_plan *plan);
+/* Patch and functions of one ledger. */
+void upd_fill_ledger(struct upd_target *target, const struct inj_ledger *ledger);
+/* All patches that a process remembers, but for reverted ones. */
+void upd_fill_patches(struct upd_target *target, const struct inj_history *history);
+/* Result, code and message of one subject. good: the result when nothing failed. */
+void upd_fill_outcome(struct upd_target *target, const struct upd_subject *subject,
+		      enum upd_result good);
+
+#endif

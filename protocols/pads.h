@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef UPD_PADS_H
+#define UPD_PADS_H
+
+#include "injector/abi/ledger.h"
+#include "injector/stop/tracer.h"
+#include "protocols/subject.h"
+
+/*
+ * Catching a thread as it leaves a function that is nearly always on its stack: while it is held, the return address of
+ * its outermost watched frame is exchanged for a return pad. When the thread comes back through it, it is off the
+ * function and waits there for a moment (some milliseconds at most, and whatever happens to us), in which the next attempt
+ * is made. All threads' own unwinders see through pads by their tables.
+ */
+struct upd_pads {
+	inj_addr control;        /* control page of the update that owns them */
+	inj_addr code;           /* first pad, 0: there are none */
+	uint32_t seen[DSU_N_PADS]; /* arrivals known */
+	bool used[DSU_N_PADS];     /* planted once; never planted again, since a thread may still be inside */
+	bool passed[DSU_N_PADS];   /* and left through */
+};
+
+/* The pads of an update. */
+void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record);
+
+/*
+ * Plant pads for the threads that block.
+ * activity: what the walk found; hits seen only by the conservative scan are left alone. State: held.
+ * Return: how many are planted now; failures to plant are not failures.
+ */
+size_t upd_pads_plant(struct upd_pads *pads, struct upd_subject *subject,
+		      const struct inj_hold *hold, const struct inj_activity *activity);
+
+/* Was any pad planted that nobody passed? */
+bool upd_pads_any(const struct upd_pads *pads);
+
+/* Did a thread arrive since the last look? State: running. */
+bool upd_pads_arrived(struct upd_pads *pads, const struct upd_subject *subject);
+
+/* Nobody shall wait any longer in pads that were passed. State: any. */
+void upd_pads_dismiss(struct upd_pads *pads, struct upd_subject *subject);
+
+/*
+ * Put all return addresses back that are still exchanged, from the words of the control page alone.
+ * State: held. Return: 0 or negative errno.
+ */
+int upd_pads_withdraw(struct upd_subject *subject, inj_addr control, inj_addr code);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The update protocol `safe-redefine`, as Opus and Ksplice know it: all functions of a patch are replaced at one moment at
+ * which none of them is on any stack of any thread of any target.
+ *
+ * Everything is planned before anything is touched, and staged before anything is held. Under the one hold that finds all
+ * stacks clear the redirects are written, still inert, and each target is committed with one store. A failure before the
+ * first store leaves all targets as they were.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "injector/base/clock.h"
+#include "injector/base/fault-point.h"
+#include "protocols/fill.h"
+#include "protocols/quiesce.h"
+#include "protocols/stage.h"
+
+#define UNDO_NS 2000000000ull
+#define SETTLE_NS 1000000000ull
+
+/* Plan every target; all refusals of all targets are found, not only the first. Return: 0 or the first code. */
+static int plan_all(struct upd_run *run)
+{
+	for (size_t i = 0; i < run->n_subjects; i++) {
+		struct upd_subject *subject = &run->subjects[i];
+
+		if (subject->code == 0)
+			upd_plan_make(subject, run->patch, run->request->update_id,
+				      (uint32_t)run->n_subjects, run->protocol);
+		if (subject->plan)
+			upd_fill_plan(&run->report->targets[i], subject->plan);
+	}
+	return upd_run_failed(run);
+}
+
+static int stage_all(struct upd_run *run)
+{
+	for (size_t i = 0; i < run->n_subjects; i++) {
+		struct inj_why why = {};
+		int r = upd_run_cancelled(run, &why);
+
+		if (r != 0)
+			upd_subject_fail(&run->subjects[i], r, &why);
+		else
+			r = upd_stage(&run->subjects[i], run->deadline_ns);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+static void unstage_all(struct upd_run *run)
+{
+	upd_run_mark(run, INJ_JOURNAL_UNDOING);
+	for (size_t i = 0; i < run->n_subjects; i++)
+		if (run->subjects[i].staged)
+			upd_unstage(&run->subjects[i], inj_now_ns() + UNDO_NS);
+}
+
+static int watch_changes(const struct upd_subject *subject, struct upd_watch_list *list)
+{
+	const struct upd_plan *plan = subject->plan;
+	int r = 0;
+
+	list->names = calloc(plan->n_changes, sizeof(*list->names));
+	if (!list->names)
+		return -ENOMEM;
+	list->n_names = plan->n_changes;
+	for (size_t i = 0; r == 0 && i < plan->n_changes; i++) {
+		const struct upd_change *change = &plan->changes[i];
+		const struct inj_range code = { change->entry, change->entry + change->size };
+
+		list->names[i] = change->wanted->name;
+		r = upd_watch_add(list, code, (unsigned)i, true);
+		if (r == 0)
+			r = upd_watch_add(list, change->cold, (unsigned)i, false);
+	}
+	upd_watch_seal(list);
+	return r;
+}
+
+/* All writes of one plan in one table, so that the hold does nothing but write. */
+struct prepared {
+	struct inj_code_write *writes;
+	size_t n_writes;
+	bool stopped; /* group-stopped before we came */
+	bool armed;
+};
+
+struct commit {
+	struct prepared *targets;
+	size_t n_targets;
+};
+
+static int prepare_writes(struct upd_subject *subject, struct prepared *prepared)
+{
+	const struct upd_plan *plan = subject->plan;
+	struct inj_status status;
+
+	prepared->writes = calloc(2 * plan->n_changes, sizeof(*prepared->writes));
+	if (!prepared->writes)
+		return -ENOMEM;
+	/* Jumps without an old path act at once, so they come last. */
+	for (int late = 0; late < 2; late++)
+		for (size_t i = 0; i < plan->n_changes; i++) {
+			const struct upd_change *change = &plan->changes[i];
+
+			if ((change->site.kind == INJ_SITE_LATE) != (late == 1))
+				continue;
+			memcpy(&prepared->writes[prepared->n_writes], change->writes,
+			       change->n_writes * sizeof(*change->writes));
+			prepared->n_writes += change->n_writes;
+		}
+	if (inj_status_read(subject->process, subject->pid, &status) == 0)
+		prepared->stopped = status.state == 'T';
+	return inj_writer_prefault(subject->writer, prepared->writes, prepared->n_writes);
+}
+
+static uint64_t wall_clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int install_one(struct upd_subject *subject, struct prepared *prepared)
+{
+	struct inj_why why = {};
+	int r = 0;
+
+	if (subject->plan->needs_guard)
+		r = inj_guard_arm(subject->process, prepared->stopped, &prepared->armed, &why);
+	if (r == 0)
+		r = inj_writer_install(subject->writer, prepared->writes, prepared->n_writes, &why);
+	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
+}
+
+/* Each store is the commit of its target. A target that died meanwhile has no version any more. */
+static int commit_one(struct upd_subject *subject, uint64_t applied_at_ns)
+{
+	const inj_addr control = subject->plan->control;
+	struct inj_why why = {};
+	int r = inj_writer_store(subject->writer,
+				 control + offsetof(struct dsu_control, applied_at_ns),
+				 applied_at_ns);
+
+	inj_fault_point("before-commit");
+	if (r == 0)
+		r = inj_writer_store(subject->writer,
+				     control + offsetof(struct dsu_control, generation), 1);
+	inj_fault_point("committed");
+	if (r == 0)
+		r = inj_writer_store(subject->writer, control + offsetof(struct dsu_control, phase),
+				     DSU_PHASE_ACTIVE);
+	if (r == 0)
+		return 0;
+	if (inj_process_check(subject->process, &why) == 0)
+		inj_broke(&why, r, "committing in process %d", subject->pid);
+	return upd_subject_fail(subject, why.code == INJ_PROCESS_GONE ? INJ_PROCESS_GONE : r, &why);
+}
+
+static void disarm_all(struct upd_run *run, const struct commit *commit)
+{
+	for (size_t i = 0; i < run->n_subjects; i++)
+		inj_guard_disarm(run->subjects[i].process, commit->targets[i].armed);
+}
+
+static int act(struct upd_run *run, const struct inj_hold *holds)
+{
+	const struct commit *commit = run->action;
+	const uint64_t now = wall_clock_ns();
+	size_t n = 0;
+	int r = 0;
+
+	for (; r == 0 && n < run->n_subjects; n++)
+		r = install_one(&run->subjects[n], &commit->targets[n]);
+	for (size_t i = n; r != 0 && i-- > 0;) {
+		struct inj_why why = {};
+
+		if (inj_writer_restore(run->subjects[i].writer, commit->targets[i].writes,
+				       commit->targets[i].n_writes, &why) != 0)
+			inj_why_append(&run->subjects[i].why, &why);
+	}
+	if (r == 0 && run->journal)
+		inj_journal_decide(run->journal);
+	inj_fault_point("installed");
+	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
+		commit_one(&run->subjects[i], now);
+	disarm_all(run, commit);
+	return r;
+}
+
+static int prepare_all(struct upd_run *run, struct commit *commit, struct upd_watch_list *lists)
+{
+	for (size_t i = 0; i < run->n_subjects; i++) {
+		struct upd_subject *subject = &run->subjects[i];
+		struct inj_why why = {};
+		int r = upd_walker_prepare(subject);
+
+		if (r != 0)
+			return r;
+		r = watch_changes(subject, &lists[i]);
+		if (r == 0)
+			r = prepare_writes(subject, &commit->targets[i]);
+		if (r < 0)
+			return upd_subject_fail(subject, inj_broke(&why, r, "preparing process %d",
+								   subject->pid), &why);
+	}
+	return 0;
+}
+
+static void free_commit(struct commit *commit)
+{
+	for (size_t i = 0; commit->targets && i < commit->n_targets; i++)
+		free(commit->targets[i].writes);
+	free(commit->targets);
+}
+
+static int switch_all(struct upd_run *run)
+{
+	INJ_CLEANUP(free_commit) struct commit commit = {
+		.targets = calloc(run->n_subjects, sizeof(*commit.targets)),
+		.n_targets = run->n_subjects,
+	};
+	INJ_FREE struct upd_watch_list *lists = calloc(run->n_subjects, sizeof(*lists));
+	INJ_FREE struct upd_pads *pads = calloc(run->n_subjects, sizeof(*pads));
+	const struct upd_switch what = { .lists = lists, .act = act, .pads = pads, .phase = "wait" };
+	struct inj_why why = {};
+	int r;
+
+	if (!commit.targets || !lists || !pads) {
+		upd_run_fail_all(run, inj_broke(&why, -ENOMEM, "preparing the switch"), &why);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < run->n_subjects; i++)
+		upd_pads_init(&pads[i], run->subjects[i].plan->ledger_bytes);
+	run->action = &commit;
+	r = prepare_all(run, &commit, lists);
+	if (r == 0)
+		r = upd_run_mark(run, INJ_JOURNAL_COMMITTING);
+	if (r == 0)
+		r = upd_quiesce(run, &what);
+	run->action = NULL;
+	for (size_t i = 0; i < run->n_subjects; i++)
+		upd_watch_deinit(&lists[i]);
+	return r;
+}
+
+/* The new version runs; what is left is not worth failing for. */
+static void settle_all(struct upd_run *run)
+{
+	upd_run_mark(run, INJ_JOURNAL_SETTLING);
+	for (size_t i = 0; i < run->n_subjects; i++) {
+		struct upd_subject *subject = &run->subjects[i];
+		struct inj_why why = {};
+
+		if (subject->code != 0 || !subject->plan->scratch ||
+		    upd_subject_refresh(subject) != 0)
+			continue;
+		for (size_t j = 0; j < subject->history.n_ledgers; j++)
+			if (subject->history.ledgers[j]->address == subject->plan->ledger)
+				upd_drop_scratch(subject, subject->history.ledgers[j],
+						 inj_now_ns() + SETTLE_NS, &why);
+	}
+}
+
+/* Who would be in the way right now: the same look as before a commit, and nothing else. */
+static void look_all(struct upd_run *run)
+{
+	INJ_FREE struct upd_watch_list *lists = calloc(run->n_subjects, sizeof(*lists));
+	const struct upd_switch what = { .lists = lists, .phase = "look" };
+	struct inj_why why = {};
+	int r = lists ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < run->n_subjects; i++) {
+		r = upd_walker_prepare(&run->subjects[i]);
+		if (r == 0)
+			r = watch_changes(&run->subjects[i], &lists[i]);
+	}
+	if (r == 0)
+		upd_quiesce_look(run, &what);
+	else if (r < 0)
+		upd_run_fail_all(run, inj_broke(&why, r, "looking at the stacks"), &why);
+	for (size_t i = 0; lists && i < run->n_subjects; i++)
+		upd_watch_deinit(&lists[i]);
+}
+
+void upd_check(struct upd_run *run)
+{
+	int r = plan_all(run);
+
+	upd_run_phase_done(run, "plan");
+	if (r == 0)
+		look_all(run);
+	upd_run_phase_done(run, "look");
+}
+
+void upd_apply(struct upd_run *run)
+{
+	int r;
+
+	upd_run_progress(run, "plan", NULL);
+	r = plan_all(run);
+	upd_run_phase_done(run, "plan");
+	if (r == 0)
+		r = upd_run_mark(run, INJ_JOURNAL_STAGING);
+	if (r == 0) {
+		upd_run_progress(run, "stage", NULL);
+		r = stage_all(run);
+		upd_run_phase_done(run, "stage");
+	}
+	if (r == 0) {
+		upd_run_progress(run, "wait", NULL);
+		r = switch_all(run);
+		upd_run_phase_done(run, "commit");
+	}
+	if (r == 0) {
+		settle_all(run);
+	} else {
+		unstage_all(run);
+		upd_run_fail_others(run);
+	}
+	upd_run_phase_done(run, r == 0 ? "settle" : "undo");
+	upd_run_mark(run, INJ_JOURNAL_DONE);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef UPD_UNINSTALL_H
+#define UPD_UNINSTALL_H
+
+#include "protocols/quiesce.h"
+
+#define INJ_LEDGER_NAME_MAX 256
+
+/* The way back for one ledger of one target, prepared before the hold. */
+struct upd_removal {
+	const struct inj_ledger *ledger; /* borrowed from the subject's history */
+	struct inj_code_write *writes;   /* as installed: all sites, in order */
+	size_t n_writes;
+	bool needs_guard;
+	bool stopped;
+	bool armed;
+};
+
+/*
+ * Collect the writes and what must not run meanwhile: all executable parts of the patch's image.
+ * Return: 0, or the code that the subject now carries.
+ */
+int upd_removal_prepare(struct upd_subject *subject, struct upd_removal *removal,
+			struct upd_watch_list *list);
+void upd_removal_deinit(struct upd_removal *removal);
+
+/* Is a thread on its way through a stub (which may have decided already) or through the padding that leads to one? It is
+ * gone within nanoseconds. */
+bool upd_removal_in_between(const struct upd_removal *removal, const struct inj_hold *hold);
+
+/* Only the padding: there a thread must not stand when the bytes of the padding come back. */
+bool upd_removal_in_padding(const struct upd_removal *removal, const struct inj_hold *hold);
+
+/* Do all sites still read as we left them? State: held. Return: 0 or the code that the subject now carries. */
+int upd_removal_verify(struct upd_subject *subject, const struct upd_removal *removal);
+
+/*
+ * Store the old generation (the commit of a revert) and put the sites' bytes back.
+ * State: held, and nothing watched is live. Return: 0 or the code that the subject now carries.
+ */
+int upd_removal_commit(struct upd_subject *subject, struct upd_removal *removal);
+
+/*
+ * Take ledgers back in several targets at one moment; a target without a ledger in its removal takes no part but is held.
+ * removals, lists: one per subject, prepared. Return: as upd_quiesce().
+ */
+int upd_revert_ledgers(struct upd_run *run, struct upd_removal *removals,
+		       struct upd_watch_list *lists);
+
+#endif
