@@ -116,10 +116,11 @@ static bool find_return(struct upd_subject *subject, const struct inj_hold *hold
 	if (frame + 1 >= MAX_FRAMES ||
 	    inj_walker_stack(subject->walker, hold, index, frames, MAX_FRAMES, &n, &reliable,
 			     NULL) != 0 ||
-	    !reliable || frame + 1 >= n || !frames[frame + 1].is_call || frames[frame].cfa == 0 ||
-	    frames[frame].cfa % 8 != 0)
+	    !reliable || frame + 1 >= n || !frames[frame + 1].is_call || frames[frame + 1].cfa < 8 ||
+	    frames[frame + 1].cfa % 8 != 0)
 		return false;
-	*ret_slot = frames[frame].cfa - 8;
+	/* The caller's stack pointer stands right above the address that was popped. */
+	*ret_slot = frames[frame + 1].cfa - 8;
 	*ret_back = frames[frame + 1].pc;
 	/* Only an ordinary return address: not one of ours, not one that the walk translated. */
 	return inj_mem_read(subject->process, *ret_slot, &found, sizeof(found)) == 0 &&

@@ -186,6 +186,9 @@ static void forget(struct finding *findings, size_t n)
 static void report_blockers(struct upd_run *run, const struct upd_switch *what,
 			    const struct finding *findings)
 {
+	/* A hold that failed saw nothing; then the blockers of the attempt before it are still the best account. */
+	if (is_clear(findings, run->n_subjects))
+		return;
 	for (size_t i = 0; i < run->n_subjects; i++) {
 		struct upd_target *target = &run->report->targets[i];
 
