@@ -34,9 +34,11 @@ struct search {
 	struct mark *marks; /* one per watch */
 	size_t index;	    /* of the present thread */
 	const struct inj_thread_stack *stack;
+	size_t hits_capacity;
 	bool late;
-	bool hint;	/* the present scan found something */
-	size_t n_words; /* the conservative scan counted so many */
+	bool out_of_memory; /* a hit was lost */
+	bool hint;	    /* the present scan found something */
+	size_t n_words;	    /* the conservative scan counted so many */
 };
 
 static bool in_time(struct search *search)
@@ -44,6 +46,24 @@ static bool in_time(struct search *search)
 	if (!search->late && inj_now_ns() > search->deadline_ns)
 		search->late = true;
 	return !search->late;
+}
+
+static bool reserve_hit(struct search *search)
+{
+	struct inj_activity *activity = search->activity;
+
+	if (activity->n_hits < search->hits_capacity)
+		return true;
+	size_t capacity = search->hits_capacity ? 2 * search->hits_capacity : 64;
+	struct inj_hit *hits = reallocarray(activity->hits, capacity, sizeof(*hits));
+
+	if (!hits) {
+		search->out_of_memory = true;
+		return false;
+	}
+	activity->hits = hits;
+	search->hits_capacity = capacity;
+	return true;
 }
 
 /* At most two hits per thread and watch are kept, the innermost and the outermost. */
@@ -65,6 +85,8 @@ static void add_hit(struct search *search, size_t watch, struct inj_hit hit)
 			activity->hits[mark->outermost] = hit;
 		return;
 	}
+	if (!reserve_hit(search))
+		return;
 	mark->n++;
 	mark->outermost = activity->n_hits;
 	activity->hits[activity->n_hits++] = hit;
@@ -283,6 +305,9 @@ static int judge_all(struct search *search, uint64_t budget_ns, struct inj_why *
 		search->stack = &walker->stacks[i];
 		judge_thread(search);
 	}
+	if (search->out_of_memory)
+		return inj_broke(why, -ENOMEM, "cannot list the live code of process %d",
+				 walker->process->pid);
 	if (!search->late)
 		return 0;
 	return inj_refuse(why, INJ_BLOCKED,
@@ -304,8 +329,7 @@ int inj_walker_find(struct inj_walker *walker, const struct inj_hold *hold,
 	struct search *search INJ_FREE = malloc(sizeof(*search));
 	struct mark *marks INJ_FREE = calloc(n_watches ? n_watches : 1, sizeof(*marks));
 
-	activity.hits = malloc(INJ_HITS_MAX * sizeof(*activity.hits));
-	if (!search || !marks || !activity.hits)
+	if (!search || !marks)
 		return inj_broke(why, -ENOMEM, "cannot look for live code in process %d",
 				 walker->process->pid);
 	*search = (struct search){

@@ -327,8 +327,10 @@ static void check_one(struct program *program)
 			offset_rule(program, op & 0x3f, (int64_t)(take_uleb(reader) & INT32_MAX));
 		return;
 	}
-	if ((op & 0xc0) == CFA_ADVANCE)
+	if ((op & 0xc0) == CFA_ADVANCE) {
+		reader->bad |= !program->has_cfa;
 		return;
+	}
 	switch (op) {
 	case 0x00: /* nop */
 		break;
@@ -339,10 +341,12 @@ static void check_one(struct program *program)
 	case 0x04: /* advance_loc4 */
 		skip(reader, 4);
 		break;
-	case 0x05: /* offset_extended */
-		offset_rule(program, take_register(program),
-			    (int64_t)(take_uleb(reader) & INT32_MAX));
+	case 0x05: /* offset_extended */ {
+		uint64_t number = take_register(program);
+
+		offset_rule(program, number, (int64_t)(take_uleb(reader) & INT32_MAX));
 		break;
+	}
 	case 0x06: /* restore_extended */
 		take_register(program);
 		break;

@@ -80,6 +80,19 @@ static int reserve_copies(struct inj_walker *walker, size_t bytes)
 	return 0;
 }
 
+int inj_snapshot_prepare(struct inj_walker *walker, size_t n_threads)
+{
+	/* Threads that wait for something have used about so much. */
+	size_t bytes = (n_threads < 4096 ? n_threads : 4096) * 2048;
+	int r = reserve_copies(walker, bytes);
+
+	if (r < 0)
+		return r;
+	if (bytes)
+		memset(walker->copies, 0, bytes);
+	return 0;
+}
+
 /* Where the copy begins: words below the stack pointer can still matter (red zone), but not below
  * the mapping. */
 static inj_addr copy_start(const struct inj_walker *walker, const struct inj_stack_place *at)

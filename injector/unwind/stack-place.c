@@ -11,20 +11,17 @@
 
 enum {
 	MAX_STAT = 4096,
+	FIELD_NUM_THREADS = 20,
 	FIELD_STARTSTACK = 28,
 	FIELD_STATE = 3, /* the first one after the command's name */
 };
 
-/* Frames never lie above the address where execve() left argc. 0: not told. */
-static inj_addr read_startstack(const struct inj_process *process)
+/* One number of /proc/PID/stat; 0 when it is not told. */
+static uint64_t stat_field(const char *text, int field)
 {
-	INJ_FREE char *text = NULL;
+	const char *at = strrchr(text, ')');
 
-	if (inj_process_read_file(process, "stat", MAX_STAT, &text, NULL) < 0)
-		return 0;
-	char *at = strrchr(text, ')');
-
-	for (int field = FIELD_STATE - 1; at && field < FIELD_STARTSTACK; field++) {
+	for (int i = FIELD_STATE - 1; at && i < field; i++) {
 		at = strchr(at, ' ');
 		at = at ? at + 1 : NULL;
 	}
@@ -46,7 +43,13 @@ int inj_stack_map_init(struct inj_stack_map *ret, const struct inj_process *proc
 		ret->main_floor = i ? maps->items[i - 1].range.end : 0;
 	}
 	ret->n_mappings = maps->n_items;
-	inj_addr top = read_startstack(process);
+	INJ_FREE char *text = NULL;
+
+	if (inj_process_read_file(process, "stat", MAX_STAT, &text, NULL) < 0)
+		return 0;
+	ret->n_threads = stat_field(text, FIELD_NUM_THREADS);
+	/* Frames never lie above the address where execve() left argc. */
+	inj_addr top = stat_field(text, FIELD_STARTSTACK);
 
 	if (inj_range_has(ret->main, top))
 		ret->main.end = top;

@@ -11,6 +11,7 @@ struct inj_stack_map {
 	/* [stack], up to where the first frame was; the start is that of when it was read. */
 	struct inj_range main;
 	inj_addr main_floor; /* end of the mapping below: [stack] may have grown so far since */
+	size_t n_threads;    /* when it was read; 0 unknown */
 };
 
 /* The stack on which a thread stands. */
@@ -27,7 +28,7 @@ struct inj_stack_place {
  * maps: copied from. ret: by value, free with inj_stack_map_deinit() also after a failure.
  * State: running or held; /proc/PID/stat is read.
  * Errors: -ENOMEM, other negative errno.
- * Source: proc(5), field 28 (startstack).
+ * Source: proc(5), fields 20 (num_threads) and 28 (startstack).
  */
 int inj_stack_map_init(struct inj_stack_map *ret, const struct inj_process *process,
 		       const struct inj_maps *maps);

@@ -20,7 +20,7 @@ extern int _Ux86_64_dwarf_search_unwind_table(unw_addr_space_t space, unw_word_t
 					      int need_unwind_info, void *argument);
 
 enum {
-	LOG_RULES = 11,
+	LOG_RULES = 9,
 	N_RULES = 1 << LOG_RULES,
 	STATE_BYTES = 256, /* libunwind's opaque rule: 8 + 19 + 19 * 8, padded */
 	MAX_FRAMES = 1 << 20,
@@ -255,7 +255,10 @@ int inj_unwinder_new(const struct inj_unwind_tables *tables, inj_translate_fn tr
 	unwinder->tables = tables;
 	unwinder->translate = translate;
 	unwinder->translate_context = translate_context;
-	unwinder->rules = calloc(N_RULES, sizeof(*unwinder->rules));
+	unwinder->rules = malloc(N_RULES * sizeof(*unwinder->rules));
+	if (unwinder->rules)
+		/* Touched here, so that the hold does not pay for the page faults. */
+		memset(unwinder->rules, 0, N_RULES * sizeof(*unwinder->rules));
 	unwinder->space = unw_create_addr_space(&accessors, 0);
 	/* A cursor of no thread will do for reading rules. */
 	if (!unwinder->rules || !unwinder->space ||

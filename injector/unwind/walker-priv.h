@@ -42,6 +42,12 @@ struct inj_walker {
 };
 
 /*
+ * Have room, already touched, for what the copies of so many ordinary stacks take.
+ * State: any. Errors: -ENOMEM.
+ */
+int inj_snapshot_prepare(struct inj_walker *walker, size_t n_threads);
+
+/*
  * Place all threads of a held process and copy the tops of their stacks with few system calls.
  * chunk_bytes: at most so much of each stack.
  * State: held.

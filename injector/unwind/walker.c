@@ -22,6 +22,8 @@ static int make(struct inj_walker *walker, const struct inj_maps *maps,
 	int r = inj_stack_map_init(&walker->map, walker->process, maps);
 
 	if (r >= 0)
+		r = inj_snapshot_prepare(walker, walker->map.n_threads);
+	if (r >= 0)
 		r = inj_unwind_tables_init(&walker->tables, maps, modules, tables, n_tables);
 	if (r >= 0)
 		r = inj_unwinder_new(&walker->tables, walker->translate, walker->translate_context,
