@@ -55,31 +55,33 @@ static void copy_segments(const struct link *link)
 	}
 }
 
-static int find_meaning(const struct link *link, const struct inj_elf_rela *rela,
-			struct meaning *ret, struct inj_why *why)
+static struct meaning find_meaning(const struct link *link, const struct inj_elf_rela *rela)
 {
-	struct inj_elf_symbol symbol;
+	struct meaning meaning = {.name = ""};
 
-	*ret = (struct meaning){.name = ""};
 	if (rela->symbol == 0)
-		return 0;
-	if (inj_elf_symbol(link->image->patch->elf, SHT_DYNSYM, rela->symbol, &symbol) != 0)
-		return inj_broke(why, -EIO, "Symbol %u of patch %s is lost", rela->symbol,
-				 link->image->patch->id);
-	ret->name = symbol.name;
-	if (symbol.section == SHN_UNDEF) {
+		return meaning;
+
+	const Elf64_Sym *symbol = &link->file->symbols.symbols[rela->symbol];
+
+	meaning.name = inj_patch_symbol_name(link->file, symbol);
+	if (symbol->st_shndx == SHN_UNDEF) {
 		uint32_t external = link->file->external_of[rela->symbol];
 
 		if (external == INJ_NO_EXTERNAL)
-			return 0;
-		ret->binding = &link->bindings[external];
-		ret->name = link->image->patch->externals[external].name;
-		ret->address = ret->binding->address;
-		return 0;
+			return meaning;
+		meaning.binding = &link->bindings[external];
+		meaning.name = link->image->patch->externals[external].name;
+		meaning.address = meaning.binding->address;
+		return meaning;
 	}
-	ret->address = symbol.section == SHN_ABS ? symbol.value : symbol.value + link->bias;
-	ret->is_resolver = symbol.type == STT_GNU_IFUNC && symbol.section != SHN_ABS;
-	return 0;
+	if (symbol->st_shndx == SHN_ABS) {
+		meaning.address = symbol->st_value;
+		return meaning;
+	}
+	meaning.address = symbol->st_value + link->bias;
+	meaning.is_resolver = ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC;
+	return meaning;
 }
 
 /* S + A as an address: a sum that leaves the address space is no address. */
@@ -158,7 +160,6 @@ static int link_tls(const struct link *link, const struct inj_elf_rela *rela,
 static int link_one(const struct link *link, const struct inj_elf_rela *rela, struct inj_why *why)
 {
 	enum inj_reloc_kind kind = inj_reloc_rule(rela->type)->kind;
-	struct meaning meaning;
 
 	if (kind == INJ_RELOC_NOTHING || kind == INJ_RELOC_RESOLVER)
 		return 0;
@@ -167,10 +168,10 @@ static int link_one(const struct link *link, const struct inj_elf_rela *rela, st
 		return 0;
 	}
 
-	int r = find_meaning(link, rela, &meaning, why);
+	struct meaning meaning = find_meaning(link, rela);
 
-	if (r || meaning.is_resolver)
-		return r;
+	if (meaning.is_resolver)
+		return 0;
 	if (kind == INJ_RELOC_SYMBOL_ADDEND || kind == INJ_RELOC_SYMBOL)
 		return link_address(link, rela, &meaning, why);
 	return link_tls(link, rela, &meaning, why);
@@ -210,10 +211,9 @@ static int link_indirect(const struct link *link, const struct inj_elf_rela *rel
 	if (kind == INJ_RELOC_RESOLVER) {
 		meaning.address = (uint64_t)rela->addend + link->bias;
 	} else if (kind == INJ_RELOC_SYMBOL || kind == INJ_RELOC_SYMBOL_ADDEND) {
-		int r = find_meaning(link, rela, &meaning, why);
-
-		if (r || !meaning.is_resolver)
-			return r;
+		meaning = find_meaning(link, rela);
+		if (!meaning.is_resolver)
+			return 0;
 	} else {
 		return 0;
 	}

@@ -125,7 +125,6 @@ static int find_entry(const struct inj_patch_file *file, const struct record *re
 	const struct inj_elf *elf = file->public.elf;
 	const struct inj_elf_rela *rela = inj_patch_relocation_for(
 		file, record->vaddr + DSU_MANIFEST_REPLACE_ADDRESS);
-	struct inj_elf_symbol symbol = {.name = ""};
 	uint64_t entry;
 
 	if (!rela || (rela->type != R_X86_64_RELATIVE && rela->type != R_X86_64_64))
@@ -137,19 +136,20 @@ static int find_entry(const struct inj_patch_file *file, const struct record *re
 	if (rela->type == R_X86_64_RELATIVE) {
 		entry = (uint64_t)rela->addend;
 	} else {
-		if (rela->symbol == 0 ||
-		    inj_elf_symbol(elf, SHT_DYNSYM, rela->symbol, &symbol) != 0 ||
-		    symbol.section == SHN_UNDEF)
+		/* Relocations were checked, so the symbol is in the table. */
+		const Elf64_Sym *symbol = &file->symbols.symbols[rela->symbol];
+
+		if (rela->symbol == 0 || symbol->st_shndx == SHN_UNDEF)
 			return inj_refuse(why, INJ_BAD_PATCH,
 					  "%s: %s, meant to replace %s, is not defined in the patch; define "
 					  "it in a file that is linked in",
 					  file->label, replacement->new_name, replacement->name);
-		if (symbol.type == STT_GNU_IFUNC)
+		if (ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC)
 			return inj_refuse(why, INJ_BAD_PATCH,
 					  "%s: %s, meant to replace %s, is an indirect function; replace by "
 					  "an ordinary one that calls it",
 					  file->label, replacement->new_name, replacement->name);
-		entry = symbol.value + (uint64_t)rela->addend;
+		entry = symbol->st_value + (uint64_t)rela->addend;
 	}
 	if (!inj_patch_is_code(elf, entry))
 		return inj_refuse(why, INJ_BAD_PATCH,
@@ -347,7 +347,7 @@ int inj_patch_read_exports(struct inj_patch_file *file, struct inj_why *why)
 	const struct inj_elf *elf = file->public.elf;
 
 	take_id_from_label(file);
-	for (size_t i = 1; i < file->n_symbols; i++) {
+	for (size_t i = 1; i < file->symbols.n_symbols; i++) {
 		struct inj_elf_symbol symbol;
 
 		if (inj_elf_symbol(elf, SHT_DYNSYM, i, &symbol) != 0 ||
@@ -419,15 +419,20 @@ static void find_sizes(const struct inj_elf *elf, struct inj_replacement **by_en
 {
 	static const uint32_t tables[] = {SHT_DYNSYM, SHT_SYMTAB};
 
-	for (size_t t = 0; t < INJ_ARRAY_LENGTH(tables); t++)
-		for (size_t i = 1; i < inj_elf_n_symbols(elf, tables[t]); i++) {
-			struct inj_elf_symbol symbol;
+	for (size_t t = 0; t < INJ_ARRAY_LENGTH(tables); t++) {
+		struct inj_elf_symbol_table table;
 
-			if (inj_elf_symbol(elf, tables[t], i, &symbol) == 0 &&
-			    symbol.type == STT_FUNC && symbol.section != SHN_UNDEF && symbol.size &&
-			    inj_patch_segment_at(elf, symbol.value, symbol.size))
-				set_size(by_entry, n, symbol.value, symbol.size);
+		if (inj_elf_symbol_table(elf, tables[t], &table) != 0)
+			continue;
+		for (size_t i = 1; i < table.n_symbols; i++) {
+			const Elf64_Sym *symbol = &table.symbols[i];
+
+			if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC &&
+			    symbol->st_shndx != SHN_UNDEF && symbol->st_size &&
+			    inj_patch_segment_at(elf, symbol->st_value, symbol->st_size))
+				set_size(by_entry, n, symbol->st_value, symbol->st_size);
 		}
+	}
 }
 
 int inj_patch_check_replacements(struct inj_patch_file *file, struct inj_why *why)

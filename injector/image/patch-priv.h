@@ -8,7 +8,11 @@
 
 /* A patch spans at most this much address space, .bss included: it must lie near its modules. */
 #define INJ_IMAGE_MAX_BYTES (512UL << 20)
-#define INJ_IMAGE_MAX_SEGMENTS 64
+#define INJ_IMAGE_MAX_SEGMENTS 16 /* to load; real patches have three to six */
+#define INJ_PATCH_MAX_HEADERS 64
+/* Names may overlap in a hostile string table; these keep reading all of them cheap. */
+#define INJ_PATCH_MAX_SYMBOLS (1UL << 18)
+#define INJ_PATCH_MAX_NAME (1UL << 16)
 
 /* Marks a symbol of the patch that needs no binding: defined, unused or start-up noise. */
 #define INJ_NO_EXTERNAL UINT32_MAX
@@ -20,8 +24,8 @@ struct inj_patch_file {
 	/* Relocations that have a place, ascending by it, none overlapping the next. */
 	const struct inj_elf_rela **by_place;
 	size_t n_by_place;
+	struct inj_elf_symbol_table symbols; /* the dynamic ones, every name checked */
 	uint32_t *external_of; /* per dynamic symbol: index in externals or INJ_NO_EXTERNAL */
-	size_t n_symbols;
 	char **owned; /* strings that are not in the file as they are */
 	size_t n_owned;
 };
@@ -29,6 +33,15 @@ struct inj_patch_file {
 static inline const struct inj_patch_file *inj_patch_file(const struct inj_patch *patch)
 {
 	return (const struct inj_patch_file *)patch;
+}
+
+/* Name of a dynamic symbol; "" for a symbol without. */
+static inline const char *inj_patch_symbol_name(const struct inj_patch_file *file,
+						const Elf64_Sym *symbol)
+{
+	return symbol->st_name < file->symbols.n_strings ?
+		       file->symbols.strings + symbol->st_name :
+		       "";
 }
 
 /* Keep a copy of n characters until the patch is closed; NULL when memory is out. */
@@ -48,8 +61,9 @@ const struct inj_elf_rela *inj_patch_relocation_for(const struct inj_patch_file 
  */
 int inj_patch_check_shape(const struct inj_patch_file *file, struct inj_why *why);
 int inj_patch_check_tls(const struct inj_patch_file *file, struct inj_why *why);
+int inj_patch_check_symbols(struct inj_patch_file *file, struct inj_why *why);
 int inj_patch_check_relocations(struct inj_patch_file *file, struct inj_why *why);
-/* Needs the relocations. Fills id, version, has_manifest and the replacements of a manifest;
+/* Needs the symbols and relocations. Fills id, version, has_manifest and the replacements of a manifest;
  * has_manifest stays false and nothing is filled when there is none. */
 int inj_patch_read_manifest(struct inj_patch_file *file, struct inj_why *why);
 /* The replacements of a plain shared object; id comes from the label. */

@@ -223,12 +223,12 @@ static int read_externals(struct inj_patch_file *file, struct inj_why *why)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < file->n_symbols; i++)
+	for (size_t i = 0; i < file->symbols.n_symbols; i++)
 		n += file->external_of[i] != INJ_NO_EXTERNAL;
 	file->public.externals = calloc(n ? n : 1, sizeof(*file->public.externals));
 	if (!file->public.externals)
 		return inj_broke(why, -ENOMEM, "No memory for the symbols of %s", file->label);
-	for (size_t i = 0; i < file->n_symbols; i++) {
+	for (size_t i = 0; i < file->symbols.n_symbols; i++) {
 		if (file->external_of[i] == INJ_NO_EXTERNAL)
 			continue;
 
@@ -246,6 +246,8 @@ static int check_everything(struct inj_patch_file *file, struct inj_why *why)
 
 	if (!r)
 		r = inj_patch_check_tls(file, why);
+	if (!r)
+		r = inj_patch_check_symbols(file, why);
 	if (!r)
 		r = inj_patch_check_relocations(file, why);
 	if (!r)

@@ -94,6 +94,11 @@ static int check_segments(const struct inj_patch_file *file, struct inj_why *why
 	const Elf64_Phdr *segments = inj_elf_segments(file->public.elf, &n);
 	uint64_t first = 0, end = 0;
 
+	if (n > INJ_PATCH_MAX_HEADERS)
+		return inj_refuse(why, INJ_BAD_PATCH,
+				  "%s has %zu program headers, more than the %d that a patch may have; "
+				  "link it with an ordinary linker",
+				  file->label, n, INJ_PATCH_MAX_HEADERS);
 	for (size_t i = 0; i < n; i++) {
 		if (segments[i].p_type == PT_GNU_STACK && (segments[i].p_flags & PF_X))
 			return inj_refuse(why, INJ_BAD_PATCH,
@@ -169,16 +174,18 @@ static bool append_name(char *list, size_t size, const char *name)
 /* The names of thread-local variables that the patch itself defines. */
 static void list_tls(const struct inj_elf *elf, char *list, size_t size)
 {
-	uint32_t which = inj_elf_n_symbols(elf, SHT_SYMTAB) ? SHT_SYMTAB : SHT_DYNSYM;
-	size_t n = inj_elf_n_symbols(elf, which);
+	struct inj_elf_symbol_table table;
 
 	list[0] = '\0';
-	for (size_t i = 1; i < n; i++) {
-		struct inj_elf_symbol symbol;
+	if (inj_elf_symbol_table(elf, SHT_SYMTAB, &table) != 0 &&
+	    inj_elf_symbol_table(elf, SHT_DYNSYM, &table) != 0)
+		return;
+	for (size_t i = 1; i < table.n_symbols; i++) {
+		const Elf64_Sym *symbol = &table.symbols[i];
 
-		if (inj_elf_symbol(elf, which, i, &symbol) == 0 && symbol.type == STT_TLS &&
-		    symbol.section != SHN_UNDEF && symbol.name[0] &&
-		    !append_name(list, size, symbol.name))
+		if (ELF64_ST_TYPE(symbol->st_info) == STT_TLS && symbol->st_shndx != SHN_UNDEF &&
+		    symbol->st_name && symbol->st_name < table.n_strings &&
+		    !append_name(list, size, table.strings + symbol->st_name))
 			return;
 	}
 }
@@ -202,14 +209,45 @@ int inj_patch_check_tls(const struct inj_patch_file *file, struct inj_why *why)
 	return 0;
 }
 
+int inj_patch_check_symbols(struct inj_patch_file *file, struct inj_why *why)
+{
+	struct inj_elf_symbol_table table = {0};
+	int r = inj_elf_symbol_table(file->public.elf, SHT_DYNSYM, &table);
+
+	if (r && r != -ENOENT)
+		return inj_refuse(why, INJ_BAD_PATCH,
+				  "%s: its dynamic symbols cannot be read; build the patch again",
+				  file->label);
+	if (table.n_symbols > INJ_PATCH_MAX_SYMBOLS)
+		return inj_refuse(why, INJ_BAD_PATCH,
+				  "%s has %zu dynamic symbols, more than the %lu that a patch may have; "
+				  "compile it with -fvisibility=hidden",
+				  file->label, table.n_symbols, INJ_PATCH_MAX_SYMBOLS);
+	file->symbols = table;
+	for (size_t i = 0; i < table.n_symbols; i++) {
+		uint32_t name = table.symbols[i].st_name;
+		size_t room = name < table.n_strings ? table.n_strings - name : 0;
+		size_t most = room < INJ_PATCH_MAX_NAME ? room : INJ_PATCH_MAX_NAME;
+
+		/* A name outside the table counts as none, one that is too long as damage. */
+		if (most && strnlen(table.strings + name, most) == most)
+			return inj_refuse(why, INJ_BAD_PATCH,
+					  "%s: the name of dynamic symbol %zu is longer than %lu bytes; the "
+					  "file is damaged",
+					  file->label, i, INJ_PATCH_MAX_NAME);
+	}
+	return 0;
+}
+
 /* What the relocation calls the symbol, for messages. */
 static const char *symbol_name(const struct inj_patch_file *file, uint32_t index)
 {
-	struct inj_elf_symbol symbol;
-
-	if (index == 0 || inj_elf_symbol(file->public.elf, SHT_DYNSYM, index, &symbol) != 0)
+	if (index == 0 || index >= file->symbols.n_symbols)
 		return "no symbol";
-	return symbol.name[0] ? symbol.name : "an unnamed symbol";
+
+	const char *name = inj_patch_symbol_name(file, &file->symbols.symbols[index]);
+
+	return name[0] ? name : "an unnamed symbol";
 }
 
 static bool is_tls(enum inj_reloc_kind kind)
@@ -219,33 +257,33 @@ static bool is_tls(enum inj_reloc_kind kind)
 }
 
 static int check_defined(const struct inj_patch_file *file, const struct inj_elf_rela *rela,
-			 const struct inj_reloc_rule *rule, const struct inj_elf_symbol *symbol,
+			 const struct inj_reloc_rule *rule, const Elf64_Sym *symbol,
 			 struct inj_why *why)
 {
 	const struct inj_elf *elf = file->public.elf;
+	const char *name = inj_patch_symbol_name(file, symbol);
+	uint8_t type = ELF64_ST_TYPE(symbol->st_info);
 
-	if (symbol->type == STT_TLS || is_tls(rule->kind))
+	if (type == STT_TLS || is_tls(rule->kind))
 		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
 				  "%s: %s at 0x%lx refers to the patch's own thread-local variable %s; "
 				  "declare the target's with extern __thread instead",
-				  file->label, rule->name, rela->offset, symbol->name);
-	if (symbol->type == STT_GNU_IFUNC && !inj_patch_is_code(elf, symbol->value))
+				  file->label, rule->name, rela->offset, name);
+	if (type == STT_GNU_IFUNC && !inj_patch_is_code(elf, symbol->st_value))
 		return inj_refuse(why, INJ_BAD_PATCH,
 				  "%s: the resolver of %s at 0x%lx is no code of the patch; build it again",
-				  file->label, symbol->name, symbol->value);
+				  file->label, name, symbol->st_value);
 	/* One past the end is fine: _end and the like. */
-	if (symbol->section != SHN_ABS && !inj_patch_segment_at(elf, symbol->value, 0))
+	if (symbol->st_shndx != SHN_ABS && !inj_patch_segment_at(elf, symbol->st_value, 0))
 		return inj_refuse(why, INJ_BAD_PATCH,
 				  "%s: the symbol %s at 0x%lx lies outside of the patch; build it again",
-				  file->label, symbol->name, symbol->value);
+				  file->label, name, symbol->st_value);
 	return 0;
 }
 
 static int check_symbol(struct inj_patch_file *file, const struct inj_elf_rela *rela,
 			const struct inj_reloc_rule *rule, struct inj_why *why)
 {
-	struct inj_elf_symbol symbol;
-
 	if (rela->symbol == 0 && is_tls(rule->kind))
 		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
 				  "%s: %s at 0x%lx refers to thread-local memory of the patch itself; "
@@ -257,15 +295,18 @@ static int check_symbol(struct inj_patch_file *file, const struct inj_elf_rela *
 				  rule->name, rela->offset);
 	if (rela->symbol == 0)
 		return 0;
-	if (rela->symbol >= file->n_symbols ||
-	    inj_elf_symbol(file->public.elf, SHT_DYNSYM, rela->symbol, &symbol) != 0)
+	if (rela->symbol >= file->symbols.n_symbols)
 		return inj_refuse(why, INJ_BAD_PATCH,
 				  "%s: %s at 0x%lx names symbol %u of %zu; the file is damaged",
 				  file->label, rule->name, rela->offset, rela->symbol,
-				  file->n_symbols);
-	if (symbol.section != SHN_UNDEF)
-		return check_defined(file, rela, rule, &symbol, why);
-	if (symbol.name[0] == '\0' || symbol.binding == STB_LOCAL)
+				  file->symbols.n_symbols);
+
+	const Elf64_Sym *symbol = &file->symbols.symbols[rela->symbol];
+
+	if (symbol->st_shndx != SHN_UNDEF)
+		return check_defined(file, rela, rule, symbol, why);
+	if (inj_patch_symbol_name(file, symbol)[0] == '\0' ||
+	    ELF64_ST_BIND(symbol->st_info) == STB_LOCAL)
 		return inj_refuse(why, INJ_BAD_PATCH,
 				  "%s: %s at 0x%lx refers to an undefined symbol without a name; the "
 				  "file is damaged",
@@ -342,16 +383,21 @@ int inj_patch_check_relocations(struct inj_patch_file *file, struct inj_why *why
 {
 	const struct inj_elf *elf = file->public.elf;
 	size_t n = inj_elf_n_relocations(elf);
+	size_t n_symbols = file->symbols.n_symbols;
 
-	file->n_symbols = inj_elf_n_symbols(elf, SHT_DYNSYM);
-	file->external_of = malloc((file->n_symbols + 1) * sizeof(*file->external_of));
+	file->external_of = malloc((n_symbols + 1) * sizeof(*file->external_of));
 	file->by_place = calloc(n + 1, sizeof(*file->by_place));
 	if (!file->external_of || !file->by_place)
 		return inj_broke(why, -ENOMEM, "No memory for the relocations of %s", file->label);
-	for (size_t i = 0; i < file->n_symbols; i++)
+	for (size_t i = 0; i < n_symbols; i++)
 		file->external_of[i] = INJ_NO_EXTERNAL;
 	for (size_t i = 0; i < n; i++) {
 		const struct inj_elf_rela *rela = inj_elf_relocation_at(elf, i);
+
+		if (!rela)
+			return inj_broke(why, -ENOMEM, "No memory for the relocations of %s",
+					 file->label);
+
 		int r = check_relocation(file, rela, why);
 
 		if (r)
