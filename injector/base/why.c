@@ -42,7 +42,8 @@ static void append(char *text, size_t size, const char *addition)
 	strcpy(text + cut, "...");
 }
 
-static void tell(struct inj_why *why, int code, int err, const char *format, va_list arguments)
+__attribute__((format(printf, 4, 0))) static void tell(struct inj_why *why, int code, int err,
+						       const char *format, va_list arguments)
 {
 	/* Longer than a story, so that append() sees and marks what is cut. */
 	char text[sizeof(why->text) + 8];

@@ -71,7 +71,9 @@ Test(maps, empty_text_is_an_empty_list)
 	cr_assert_eq(parse("", 0, &maps), 0);
 	cr_assert_eq(maps->n_items, 0);
 	cr_assert_null(inj_maps_find(maps, 0x1000));
-	cr_assert_eq(inj_maps_parse(NULL, 0, &(struct inj_maps *){NULL}), 0);
+	inj_maps_free(INJ_TAKE(maps));
+	cr_assert_eq(inj_maps_parse(NULL, 0, &maps), 0);
+	cr_assert_eq(maps->n_items, 0);
 }
 
 #define GOOD "1000-2000 r-xp 0 0:0 0\n"
