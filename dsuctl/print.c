@@ -133,6 +133,7 @@ const char *ctl_colour(const struct ctl_output *output, const char *sequence)
 	return output->has_colours ? sequence : "";
 }
 
+__attribute__((format(printf, 1, 0)))
 static void complain(const char *format, va_list arguments)
 {
 	INJ_FREE char *text = NULL;

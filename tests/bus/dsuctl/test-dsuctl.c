@@ -19,7 +19,6 @@ static void setup(void)
 	const char *path = cli_file("socket", NULL);
 	char *argv[] = {(char *)build_path("tests/bus/dsuctl/fake-dsud"), (char *)path, NULL};
 
-	argv[0] = strdup(argv[0]);
 	snprintf(socket_option, sizeof(socket_option), "--socket=%s", path);
 	fake = victim_spawn(argv);
 	cr_assert_str_eq(victim_hear(fake), "ready");
@@ -294,7 +293,7 @@ Test(dsuctl, stacks)
 
 static void expect_monitor(const char *mode, const char *first, const char *last)
 {
-	char *argv[] = {strdup(build_path("dsuctl/dsuctl")), socket_option, (char *)"monitor",
+	char *argv[] = {(char *)build_path("dsuctl/dsuctl"), socket_option, (char *)"monitor",
 			(char *)mode, NULL};
 	VICTIM monitor = victim_spawn(argv);
 
