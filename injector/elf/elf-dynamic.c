@@ -162,6 +162,25 @@ static int keep_relocations(struct inj_elf *elf, const struct tags *tags, struct
 	return 0;
 }
 
+/*
+ * A static program at a fixed address has IRELATIVE relocations but no dynamic section: its start
+ * code finds them by symbols of the linker. The section that holds them is the loaded one.
+ */
+static int keep_static_relocations(struct inj_elf *elf, struct inj_why *why)
+{
+	for (size_t i = 0; i < elf->n_sections && elf->header.e_type == ET_EXEC; i++) {
+		const struct inj_elf_section *section = &elf->sections[i];
+
+		if (section->type != SHT_RELA || !(section->flags & SHF_ALLOC))
+			continue;
+		if (!sized_table(elf, section->address, section->size, sizeof(Elf64_Rela),
+				 _Alignof(Elf64_Rela), &elf->dynamic.rela))
+			return damaged(elf, "is absent and its relocations lie outside the file", why);
+		return 0;
+	}
+	return 0;
+}
+
 int elf_read_dynamic(struct inj_elf *elf, struct inj_why *why)
 {
 	const Elf64_Phdr *segment = find_dynamic(elf);
@@ -169,7 +188,7 @@ int elf_read_dynamic(struct inj_elf *elf, struct inj_why *why)
 	Elf64_Dyn entry;
 
 	if (!segment)
-		return 0;
+		return elf->debug_only ? 0 : keep_static_relocations(elf, why);
 	elf->dynamic.entries = (struct elf_extent){segment->p_offset, segment->p_filesz};
 	if (segment->p_filesz > MAX_ENTRIES * sizeof(entry))
 		elf->dynamic.entries.bytes = MAX_ENTRIES * sizeof(entry);

@@ -160,7 +160,8 @@ struct inj_elf_rela {
 
 /*
  * All dynamic relocations: DT_RELA, then DT_JMPREL, then DT_RELR expanded to R_X86_64_RELATIVE with
- * the addend from the bytes. inj_elf_n_rela() counts those that are not from DT_RELR.
+ * the addend from the bytes. inj_elf_n_rela() counts those that are not from DT_RELR. A program
+ * without a dynamic section has those of its loaded SHT_RELA section.
  * relocation_at: index < n_relocations, else NULL; NULL also when memory is short or the file shrank.
  */
 size_t inj_elf_n_relocations(const struct inj_elf *elf);

@@ -3,8 +3,8 @@
  * Finds what the target itself uses for an IFUNC, by reading a GOT slot that its loader has bound.
  * Running the resolver again would usually say the same, but costs a call in the target. A slot
  * counts only if its value is code of the module that has the resolver or of the vDSO: a lazy slot
- * still points into the PLT of the caller, and a program that takes a function's address may own a PLT entry as
- * its canonical one.
+ * still points into the PLT of the caller, and a program that takes a function's address may own a
+ * PLT entry as its canonical one.
  */
 #include <string.h>
 

@@ -56,10 +56,11 @@ Test(fault_point, kills_where_it_is_armed)
 /* A parent that would live for ever, and its child that passes the point. */
 static void family(const char *armed, int *ret_parent_status, bool *ret_child_lives)
 {
-	int report[2];
+	int report[2], go[2];
 	pid_t child = 0;
 
 	cr_assert_eq(pipe(report), 0);
+	cr_assert_eq(pipe(go), 0);
 	/* The orphan comes to us, so that it can be waited for. */
 	cr_assert_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 
@@ -69,8 +70,12 @@ static void family(const char *armed, int *ret_parent_status, bool *ret_child_li
 		pid_t self = fork();
 
 		if (self == 0) {
+			char c;
+
 			setenv("DSUD_FAULT", armed, 1);
-			inj_fault_point("here");
+			/* Not before the parent has told whose it is. */
+			if (read(go[0], &c, 1) == 1)
+				inj_fault_point("here");
 			_exit(5);
 		}
 		if (write(report[1], &self, sizeof(self)) != sizeof(self))
@@ -79,6 +84,7 @@ static void family(const char *armed, int *ret_parent_status, bool *ret_child_li
 			pause();
 	}
 	cr_assert_eq(read(report[0], &child, sizeof(child)), sizeof(child));
+	cr_assert_eq(write(go[1], "g", 1), 1);
 	cr_assert_eq(waitpid(parent, ret_parent_status, 0), parent);
 
 	int status = 0;
