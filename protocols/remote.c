@@ -18,15 +18,15 @@ void upd_remote_deinit(struct upd_remote *remote)
 	inj_borrow_close(INJ_TAKE(remote->borrow), NULL);
 }
 
-/* Could the borrowed thread be inside the code to be avoided? Unreadable stacks count as inside. */
-static bool is_inside(const struct upd_remote *remote, const uint64_t *buffer, size_t n_words)
+static bool is_inside(const struct upd_remote *remote, uint64_t word)
 {
-	for (size_t i = 0; i < n_words; i++)
-		if (inj_range_has(remote->avoid, buffer[i]))
+	for (size_t i = 0; i < UPD_N_LOCKED; i++)
+		if (inj_range_has(remote->avoid[i], word))
 			return true;
 	return false;
 }
 
+/* Could the borrowed thread be inside the code to be avoided? An unreadable stack counts as inside. */
 static bool may_hold_lock(const struct upd_remote *remote)
 {
 	INJ_FREE uint64_t *buffer = malloc(SCAN_BYTES);
@@ -34,18 +34,20 @@ static bool may_hold_lock(const struct upd_remote *remote)
 	inj_addr pc, sp;
 	size_t bytes;
 
-	if (remote->avoid.start == remote->avoid.end)
-		return false;
 	inj_borrow_where(remote->borrow, &pc, &sp);
-	if (inj_range_has(remote->avoid, pc))
+	if (is_inside(remote, pc))
 		return true;
 	sp = (sp - 128) & ~7ull;
 	map = inj_maps_find(remote->subject->maps, sp);
 	if (!map || !buffer)
 		return true;
 	bytes = map->range.end - sp < SCAN_BYTES ? map->range.end - sp : SCAN_BYTES;
-	return inj_mem_read(remote->subject->process, sp, buffer, bytes) < 0 ||
-	       is_inside(remote, buffer, bytes / sizeof(*buffer));
+	if (inj_mem_read(remote->subject->process, sp, buffer, bytes) < 0)
+		return true;
+	for (size_t i = 0; i < bytes / sizeof(*buffer); i++)
+		if (is_inside(remote, buffer[i]))
+			return true;
+	return false;
 }
 
 static int open_borrow(struct upd_remote *remote, struct inj_why *why)

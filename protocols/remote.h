@@ -4,6 +4,7 @@
 
 #include "injector/stop/borrow.h"
 #include "protocols/subject.h"
+#include "protocols/unwinder.h"
 
 static inline void upd_borrow_guard(struct inj_borrow **borrow)
 {
@@ -15,7 +16,7 @@ struct upd_remote {
 	struct upd_subject *subject;
 	inj_addr pad;            /* INJ_BORROW_PAD code in our memory */
 	inj_addr stack_top;      /* of the scratch area */
-	struct inj_range avoid;  /* a thread with a return address here may hold a lock that the calls need */
+	const struct inj_range *avoid; /* UPD_N_LOCKED functions that hold a lock which the calls need; borrowed */
 	uint64_t deadline_ns;
 	struct inj_borrow *borrow;
 };

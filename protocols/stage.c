@@ -109,7 +109,7 @@ static int stage(struct upd_subject *subject, uint64_t deadline_ns, struct inj_w
 {
 	struct upd_plan *plan = subject->plan;
 	INJ_CLEANUP(upd_remote_deinit) struct upd_remote remote = {
-		.subject = subject, .pad = plan->call_pad, .avoid = plan->unwinder.code,
+		.subject = subject, .pad = plan->call_pad, .avoid = plan->unwinder.locked,
 		.stack_top = plan->scratch + plan->scratch_bytes, .deadline_ns = deadline_ns,
 	};
 	int r = 0;

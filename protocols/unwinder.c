@@ -13,20 +13,40 @@
 
 #define OBJECT_BYTES 64
 
+/* Every function of libgcc's registry that takes its lock; whatever they call has one of them on its stack. */
+static const char *const locking[] = {
+	"_Unwind_Find_FDE",	    "__register_frame_info_bases",
+	"__register_frame_info",    "__register_frame_info_table_bases",
+	"__deregister_frame_info",  "__deregister_frame_info_bases",
+	"__register_frame_info_table",
+};
+
+_Static_assert(INJ_ARRAY_LENGTH(locking) <= UPD_N_LOCKED, "there is room for all");
+
+static bool find(const struct inj_modules *modules, const struct inj_module *module,
+		 const char *name, struct inj_symbol *ret)
+{
+	return inj_resolve_function(modules, module->name, NULL, name, ret, NULL) == 0;
+}
+
 void upd_unwinder_find(const struct inj_modules *modules, struct upd_unwinder *ret)
 {
 	const struct inj_module *module = inj_modules_named(modules, "libgcc_s.so.1");
-	struct inj_symbol tell, forget;
+	struct inj_symbol tell, forget, search, symbol;
 
 	*ret = (struct upd_unwinder){};
 	if (!module)
 		module = inj_modules_main(modules);
-	if (inj_resolve_function(modules, module->name, NULL, "__register_frame_info", &tell,
-				 NULL) != 0 ||
-	    inj_resolve_function(modules, module->name, NULL, "__deregister_frame_info", &forget,
-				 NULL) != 0)
+	if (!find(modules, module, "__register_frame_info", &tell) ||
+	    !find(modules, module, "__deregister_frame_info", &forget) ||
+	    !find(modules, module, "_Unwind_Find_FDE", &search) || search.size == 0)
 		return;
-	*ret = (struct upd_unwinder){ tell.address, forget.address, tell.module->span };
+	ret->tell = tell.address;
+	ret->forget = forget.address;
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(locking); i++)
+		if (find(modules, module, locking[i], &symbol))
+			ret->locked[i] = (struct inj_range){ symbol.address,
+							     symbol.address + symbol.size };
 }
 
 /* Addresses of the tables of a record, in the order of registration. Areas are sound: the record was checked or is ours. */
@@ -111,7 +131,7 @@ int upd_unwinder_forget(struct upd_subject *subject, const struct inj_ledger *le
 	    !scratch)
 		return 1;
 	INJ_CLEANUP(upd_remote_deinit) struct upd_remote remote = {
-		.subject = subject, .pad = stubs->address, .avoid = unwinder.code,
+		.subject = subject, .pad = stubs->address, .avoid = unwinder.locked,
 		.stack_top = scratch->address + scratch->bytes, .deadline_ns = deadline_ns,
 	};
 	return forget_all(subject, ledger, &unwinder, &remote, why);

@@ -13,10 +13,12 @@ struct upd_subject;
  * The target's own unwinder: libgcc, shared or linked in. It finds tables of code that no loaded object covers through a
  * registry that two of its functions keep. A program without it (or without those functions) unwinds nothing itself.
  */
+#define UPD_N_LOCKED 8
+
 struct upd_unwinder {
 	inj_addr tell;         /* __register_frame_info(begin, object), 0: there is none */
 	inj_addr forget;       /* __deregister_frame_info(begin) */
-	struct inj_range code; /* of the module; a thread inside may hold the registry's lock */
+	struct inj_range locked[UPD_N_LOCKED]; /* functions that hold the registry's lock; empty ones are unknown */
 };
 
 void upd_unwinder_find(const struct inj_modules *modules, struct upd_unwinder *ret);
