@@ -68,7 +68,8 @@ static const Elf64_Sym *raw_of(const struct inj_symbol_index *index, const struc
 	return &source->table.symbols[placed->symbol];
 }
 
-/* Where a symbol ends; one of unknown size ends where the next address has one. */
+/* Where a symbol ends. One of unknown size ends where the next address has one, and with the symbol
+ * that encloses it: labels in assembly. */
 static uint64_t end_of(const struct inj_symbol_index *index, size_t at)
 {
 	const struct placed *placed = &index->placed[at];
@@ -77,10 +78,11 @@ static uint64_t end_of(const struct inj_symbol_index *index, size_t at)
 
 	if (size)
 		return __builtin_add_overflow(placed->value, size, &end) ? UINT64_MAX : end;
+	end = at > 0 && index->reach[at - 1] > placed->value ? index->reach[at - 1] : UINT64_MAX;
 	for (size_t i = at + 1; i < index->n_placed && i < at + MAX_STEPS; i++)
 		if (index->placed[i].value > placed->value)
-			return index->placed[i].value;
-	return UINT64_MAX;
+			return index->placed[i].value < end ? index->placed[i].value : end;
+	return end;
 }
 
 static int place_all(struct inj_symbol_index *index)

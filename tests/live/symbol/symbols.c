@@ -2,12 +2,14 @@
 /*
  * A program of several files that tells where its symbols are: `NAME` answers with the address,
  * `tls:NAME` with the distance from the thread pointer. With an argument it loads that library by
- * dlopen(3) and answers for its `plugin_tell` too.
+ * dlopen(3) and answers for its `plugin_tell` too. `cycle` and `wild` spoil the loader's list of
+ * objects; the program must not load, look up or exit after that.
  */
 #include <stdint.h>
 
 #ifndef NO_LIBRARY
 #include <dlfcn.h>
+#include <link.h>
 #endif
 
 #include "tests/live/symbol/symbols.h"
@@ -30,6 +32,20 @@ static const void *tell(const char *name)
 	if (!address && plugin_tell)
 		address = plugin_tell(name);
 	return address;
+}
+
+/* Return: 1 when the line was such an order. */
+static long spoil(const char *line)
+{
+#ifndef NO_LIBRARY
+	struct link_map *first = _r_debug.r_map;
+
+	if (strcmp(line, "cycle") == 0)
+		return (first->l_next->l_next = first) != NULL;
+	if (strcmp(line, "wild") == 0)
+		return (first->l_next = (struct link_map *)(uintptr_t)0x1234567890) != NULL;
+#endif
+	return 0;
 }
 
 static long thread_pointer(void)
@@ -58,7 +74,7 @@ int main(int argc, char **argv)
 #endif
 	line_ready();
 	while ((line = line_next())) {
-		long address = (long)(uintptr_t)tell(line);
+		long address = spoil(line) ? 1 : (long)(uintptr_t)tell(line);
 
 		if (strncmp(line, "tls:", 4) == 0)
 			address -= thread_pointer();

@@ -189,3 +189,22 @@ Test(modules, unknown_name_lists_what_there_is)
 	target_start(&target, "symbols", NULL);
 	expect_refused(&target, "libnone.so", NULL, "f", INJ_NO_SUCH_SYMBOL, "symbols, ");
 }
+
+Test(modules, spoilt_list_of_the_loader)
+{
+	static const char *const orders[] = {"cycle", "wild"};
+
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(orders); i++) {
+		TARGET target;
+
+		target_start(&target, "symbols", NULL);
+		size_t n = target.modules->n_items;
+
+		target_told(&target, orders[i]);
+		target_reload(&target);
+		cr_expect_eq(target.modules->n_items, n);
+		expect_main(&target, "symbols");
+		expect_consistent(&target);
+		expect_function(&target, NULL, NULL, "only_in_one", "one:only_in_one");
+	}
+}
