@@ -20,13 +20,25 @@ enum {
 	REGISTER_RSP = 7,
 	REGISTER_RETURN = 16,
 	MAX_STATES = 64,
+	MAX_RECORD = 1 << 20,
 };
 
 struct reader {
 	const uint8_t *at;
 	const uint8_t *end;
+	inj_addr address; /* of end */
 	bool bad;
 };
+
+const uint8_t *inj_constant_bytes(const struct inj_constant *constant, inj_addr address, size_t n)
+{
+	if (address < constant->address || n > constant->n ||
+	    address - constant->address > constant->n - n)
+		return NULL;
+	if (constant->data)
+		return constant->data + (address - constant->address);
+	return inj_elf_bytes_at(constant->elf, address - constant->bias, n);
+}
 
 static uint64_t take(struct reader *reader, unsigned n)
 {
@@ -84,31 +96,31 @@ static void skip(struct reader *reader, uint64_t n)
 		reader->at += n;
 }
 
-static inj_addr address_of(struct inj_bytes table, const uint8_t *at)
+static inj_addr address_of(const struct reader *reader)
 {
-	return table.address + (inj_addr)(at - table.data);
+	return reader->address - (inj_addr)(reader->end - reader->at);
 }
 
-static bool reader_at(struct inj_bytes table, inj_addr address, struct reader *ret)
+/*
+ * Stand at the body of the record at an address. Nobody writes the 64-bit format into .eh_frame.
+ * ret_zero: it is the terminator.
+ */
+static bool open_record(const struct inj_constant *table, inj_addr address, struct reader *ret,
+			bool *ret_zero)
 {
-	if (address < table.address || address - table.address >= table.n)
-		return false;
-	*ret = (struct reader){table.data + (address - table.address), table.data + table.n, false};
-	return true;
-}
+	const uint8_t *head = inj_constant_bytes(table, address, 4);
+	uint32_t length = 0;
 
-/* Narrow the reader, which stands at a record's length, to that record's body. ret_zero: the
- * terminator. */
-static bool enter_record(struct reader *reader, bool *ret_zero)
-{
-	uint64_t length = take(reader, 4);
-
-	*ret_zero = length == 0 && !reader->bad;
-	if (length == 0xffffffff)
-		length = take(reader, 8);
-	if (reader->bad || *ret_zero || length > (uint64_t)(reader->end - reader->at))
+	if (head)
+		memcpy(&length, head, sizeof(length));
+	*ret_zero = head && length == 0;
+	if (!length || length > MAX_RECORD)
 		return false;
-	reader->end = reader->at + length;
+	const uint8_t *body = inj_constant_bytes(table, address + 4, length);
+
+	if (!body)
+		return false;
+	*ret = (struct reader){body, body + length, address + 4 + length, false};
 	return true;
 }
 
@@ -138,9 +150,9 @@ static unsigned encoded_size(uint8_t encoding)
 	}
 }
 
-static inj_addr take_encoded(struct inj_bytes table, struct reader *reader, uint8_t encoding)
+static inj_addr take_encoded(struct reader *reader, uint8_t encoding)
 {
-	inj_addr place = address_of(table, reader->at);
+	inj_addr place = address_of(reader);
 	unsigned size = encoded_size(encoding);
 	uint64_t value = take(reader, size);
 
@@ -204,7 +216,7 @@ static bool read_augmentation(struct reader *reader, const char *letters, struct
 	return !data.bad && data.at == reader->at;
 }
 
-static int read_cie(struct inj_bytes table, inj_addr address, struct cie *ret)
+static int read_cie(const struct inj_constant *table, inj_addr address, struct cie *ret)
 {
 	struct reader reader;
 	bool zero;
@@ -213,8 +225,7 @@ static int read_cie(struct inj_bytes table, inj_addr address, struct cie *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	ret->lsda_encoding = 0xff;
-	if (!reader_at(table, address, &reader) || !enter_record(&reader, &zero) ||
-	    take(&reader, 4) != 0)
+	if (!open_record(table, address, &reader, &zero) || take(&reader, 4) != 0)
 		return -EBADMSG;
 	uint8_t version = (uint8_t)take(&reader, 1);
 	if (version != 1 && version != 3)
@@ -236,16 +247,15 @@ static int read_cie(struct inj_bytes table, inj_addr address, struct cie *ret)
 	return 0;
 }
 
-static int read_fde(struct inj_bytes table, inj_addr fde, struct inj_cfi *ret, struct cie *ret_cie)
+static int read_fde(const struct inj_constant *table, inj_addr fde, struct inj_cfi *ret,
+		    struct cie *ret_cie)
 {
 	struct reader reader;
 	bool zero;
 
-	if (!reader_at(table, fde, &reader))
-		return -EBADMSG;
-	if (!enter_record(&reader, &zero))
+	if (!open_record(table, fde, &reader, &zero))
 		return zero ? -ENOENT : -EBADMSG;
-	inj_addr place = address_of(table, reader.at);
+	inj_addr place = address_of(&reader);
 	uint64_t offset = take(&reader, 4);
 	if (reader.bad)
 		return -EBADMSG;
@@ -253,8 +263,8 @@ static int read_fde(struct inj_bytes table, inj_addr fde, struct inj_cfi *ret, s
 		return -ENOENT;
 	if (offset > place || read_cie(table, place - offset, ret_cie))
 		return -EBADMSG;
-	inj_addr start = take_encoded(table, &reader, ret_cie->fde_encoding);
-	uint64_t length = take_encoded(table, &reader, ret_cie->fde_encoding & 0x0f);
+	inj_addr start = take_encoded(&reader, ret_cie->fde_encoding);
+	uint64_t length = take_encoded(&reader, ret_cie->fde_encoding & 0x0f);
 	if (ret_cie->sized)
 		skip(&reader, take_uleb(&reader));
 	else if (ret_cie->lsda_encoding != 0xff)
@@ -265,14 +275,14 @@ static int read_fde(struct inj_bytes table, inj_addr fde, struct inj_cfi *ret, s
 		.fde = fde,
 		.code = {start, start + length},
 		.cie = place - offset,
-		.program = address_of(table, reader.at),
-		.end = address_of(table, reader.end),
+		.program = address_of(&reader),
+		.end = reader.address,
 		.flags = ret_cie->signal ? INJ_CFI_SIGNAL : 0,
 	};
 	return 0;
 }
 
-int inj_cfi_read(struct inj_bytes table, inj_addr fde, struct inj_cfi *ret)
+int inj_cfi_read(const struct inj_constant *table, inj_addr fde, struct inj_cfi *ret)
 {
 	struct cie cie;
 
@@ -425,7 +435,7 @@ static int check_program(struct program *program)
 	return program->reader.bad ? -EBADMSG : 0;
 }
 
-int inj_cfi_check(struct inj_bytes table, struct inj_cfi *cfi)
+int inj_cfi_check(const struct inj_constant *table, struct inj_cfi *cfi)
 {
 	struct cie cie;
 	struct inj_cfi again;
@@ -441,45 +451,45 @@ int inj_cfi_check(struct inj_bytes table, struct inj_cfi *cfi)
 	/* libunwind runs each program with a state stack of its own. */
 	if (r < 0 || program.n_states)
 		return -EBADMSG;
-	if (!reader_at(table, again.program, &program.reader) && again.program != again.end)
+	bool zero;
+
+	if (!open_record(table, again.fde, &program.reader, &zero))
 		return -EBADMSG;
-	if (again.program != again.end) {
-		program.reader.end = table.data + (again.end - table.address);
-		r = check_program(&program);
-	}
+	skip(&program.reader, again.program - address_of(&program.reader));
+	r = check_program(&program);
 	if (r < 0 || !program.has_cfa)
 		return -EBADMSG;
 	*cfi = again;
 	return 0;
 }
 
-int inj_cfi_next(struct inj_bytes table, inj_addr *position, struct inj_cfi *ret)
+int inj_cfi_next(const struct inj_constant *table, inj_addr *position, struct inj_cfi *ret)
 {
 	struct reader reader;
 	bool zero;
 	struct cie cie;
 	inj_addr at = *position;
 
-	if (!reader_at(table, at, &reader) || !enter_record(&reader, &zero))
+	if (!open_record(table, at, &reader, &zero))
 		return 0;
 	if (read_fde(table, at, ret, &cie))
 		ret->code = (struct inj_range){0, 0};
-	*position = address_of(table, reader.end);
+	*position = reader.address;
 	return 1;
 }
 
-bool inj_cfi_has_signal_frames(struct inj_bytes table)
+bool inj_cfi_has_signal_frames(const struct inj_constant *table)
 {
-	inj_addr position = table.address;
+	inj_addr position = table->address;
 	struct reader reader;
 	bool zero;
 	struct cie cie;
 
-	while (reader_at(table, position, &reader) && enter_record(&reader, &zero)) {
+	while (open_record(table, position, &reader, &zero)) {
 		if (take(&reader, 4) == 0 && !reader.bad && !read_cie(table, position, &cie) &&
 		    cie.signal)
 			return true;
-		position = address_of(table, reader.end);
+		position = reader.address;
 	}
 	return false;
 }

@@ -2,7 +2,7 @@
 #ifndef INJ_UNWIND_CFI_H
 #define INJ_UNWIND_CFI_H
 
-#include "injector/base/types.h"
+#include "injector/elf/elf.h"
 
 /* Bytes of a target, held by us: data[0] stands at `address` there. */
 struct inj_bytes {
@@ -10,6 +10,21 @@ struct inj_bytes {
 	const uint8_t *data;
 	size_t n;
 };
+
+/*
+ * Memory of a target that never changes, for one: an .eh_frame table. Its bytes are data, or those
+ * of a module's file, which is read piece by piece as somebody asks.
+ */
+struct inj_constant {
+	inj_addr address;
+	size_t n;
+	const uint8_t *data;	   /* borrowed, or NULL: */
+	const struct inj_elf *elf; /* borrowed */
+	inj_addr bias;
+};
+
+/* n bytes at an address, NULL unless all of them are there. State: any. */
+const uint8_t *inj_constant_bytes(const struct inj_constant *constant, inj_addr address, size_t n);
 
 enum {
 	/* A signal trampoline: what it returns to was interrupted, not left by a call. */
@@ -40,7 +55,7 @@ struct inj_cfi {
  * Errors: -ENOENT when a CIE or the terminator stands there; -EBADMSG for what is malformed or
  * beyond what compilers emit for x86-64. Source: LSB Core, 10.6 "Exception Frames"; DWARF 4, 6.4.
  */
-int inj_cfi_read(struct inj_bytes table, inj_addr fde, struct inj_cfi *ret);
+int inj_cfi_read(const struct inj_constant *table, inj_addr fde, struct inj_cfi *ret);
 
 /*
  * Prove that libunwind can run the entry's instructions: known opcodes, registers it keeps,
@@ -49,7 +64,7 @@ int inj_cfi_read(struct inj_bytes table, inj_addr fde, struct inj_cfi *ret);
  * none, pure. Return: 0. Errors: -EBADMSG. Source: DWARF 4, 6.4.2; libunwind 1.6.2,
  * run_cfi_program() and apply_reg_state().
  */
-int inj_cfi_check(struct inj_bytes table, struct inj_cfi *cfi);
+int inj_cfi_check(const struct inj_constant *table, struct inj_cfi *cfi);
 
 /*
  * Step through all records of a table.
@@ -59,13 +74,13 @@ int inj_cfi_check(struct inj_bytes table, struct inj_cfi *cfi);
  * Return: 1 while there are records, 0 at the end or where the table stops making sense.
  * Source: as above.
  */
-int inj_cfi_next(struct inj_bytes table, inj_addr *position, struct inj_cfi *ret);
+int inj_cfi_next(const struct inj_constant *table, inj_addr *position, struct inj_cfi *ret);
 
 /*
  * Does the table hold a CIE of signal frames? Much cheaper than reading all entries.
  * State: none, pure.
  * Source: as above; augmentation letter S of gcc.
  */
-bool inj_cfi_has_signal_frames(struct inj_bytes table);
+bool inj_cfi_has_signal_frames(const struct inj_constant *table);
 
 #endif

@@ -79,37 +79,27 @@ static void load(const struct inj_bytes *bytes, inj_addr address, unw_word_t *re
 	memcpy(ret, bytes->data + (address - bytes->address), sizeof(*ret));
 }
 
-/* Unchanging memory. The last few bytes of an area may be fewer than the word libunwind reads to
- * get at one of them. */
+/*
+ * Unchanging memory. libunwind reads aligned words to get at single bytes: the first and the last
+ * bytes of an area may be fewer than a word.
+ */
 static bool load_area(struct inj_unwinder *unwinder, inj_addr address, unw_word_t *ret)
 {
-	if (!covers(&unwinder->area, address)) {
-		size_t n;
-		const uint8_t *data = inj_unwind_tables_bytes(unwinder->tables, address, &n);
-
-		if (!data) {
-			/* Tables of our own need not begin at a multiple of eight. */
-			data = inj_unwind_tables_bytes(unwinder->tables, address + 7, &n);
-			if (!data)
-				return false;
-			size_t missing = 7;
-
-			while (missing &&
-			       inj_unwind_tables_bytes(unwinder->tables, address + missing - 1, &n))
-				missing--;
-			data = inj_unwind_tables_bytes(unwinder->tables, address + missing, &n);
-			*ret = 0;
-			memcpy((uint8_t *)ret + missing, data, n < 8 - missing ? n : 8 - missing);
-			return true;
-		}
-		if (n < 8) {
-			*ret = 0;
-			memcpy(ret, data, n);
-			return true;
-		}
-		unwinder->area = (struct inj_bytes){address, data, n};
+	if (covers(&unwinder->area, address)) {
+		load(&unwinder->area, address, ret);
+		return true;
 	}
-	load(&unwinder->area, address, ret);
+	size_t missing = 0;
+	struct inj_bytes bytes = inj_unwind_tables_bytes(unwinder->tables, address);
+
+	while (!bytes.n && ++missing < 8)
+		bytes = inj_unwind_tables_bytes(unwinder->tables, address + missing);
+	if (!bytes.n)
+		return false;
+	*ret = 0;
+	memcpy((uint8_t *)ret + missing, bytes.data, bytes.n < 8 - missing ? bytes.n : 8 - missing);
+	if (!missing && bytes.n >= 8)
+		unwinder->area = bytes;
 	return true;
 }
 
@@ -324,7 +314,7 @@ static int keep_rule(void *token, void *state, size_t size, unw_word_t start, un
 /* The entry that covers a key, proven harmless. */
 static bool find_entry(struct inj_unwinder *unwinder, inj_addr key)
 {
-	struct inj_bytes frames;
+	const struct inj_constant *frames;
 
 	return !inj_unwind_tables_find(unwinder->tables, key, &unwinder->cfi, &frames) &&
 	       !inj_cfi_check(frames, &unwinder->cfi);
@@ -336,7 +326,7 @@ static bool find_entry(struct inj_unwinder *unwinder, inj_addr key)
  */
 static bool is_before_entry(const struct inj_unwinder *unwinder, inj_addr key)
 {
-	struct inj_bytes frames;
+	const struct inj_constant *frames;
 	struct inj_cfi cfi;
 
 	return !inj_unwind_tables_find(unwinder->tables, key + 1, &cfi, &frames) &&

@@ -13,11 +13,10 @@ struct inj_fde_entry {
 /* The unwind table of one module or of one of our own areas. */
 struct inj_unwind_table {
 	struct inj_range code;
-	struct inj_bytes frames;     /* .eh_frame */
-	struct inj_bytes search;     /* pairs of int32 relative to header: function, entry; empty if
-					index is used */
-	inj_addr header;	     /* address of .eh_frame_hdr */
-	struct inj_fde_entry *index; /* own search table, owned, ascending */
+	struct inj_constant frames; /* .eh_frame */
+	struct inj_constant search; /* .eh_frame_hdr, when n_search is not 0 */
+	size_t n_search;
+	struct inj_fde_entry *index; /* else: own search table, owned, ascending */
 	size_t n_index;
 };
 
@@ -25,12 +24,11 @@ struct inj_unwind_table {
 struct inj_unwind_tables {
 	struct inj_unwind_table *items; /* ascending by code.start */
 	size_t n_items;
-	/* Memory that never changes: read-only segments and our tables; ascending. */
-	struct inj_bytes *areas;
+	struct inj_constant *areas; /* read-only segments and our tables, ascending */
 	size_t n_areas;
 	struct inj_range *code; /* executable mappings, ascending */
 	size_t n_code;
-	struct inj_range *trampolines; /* code that returns from signal handlers, ascending */
+	struct inj_range *trampolines; /* code that returns from signal handlers */
 	size_t n_trampolines;
 };
 
@@ -56,11 +54,13 @@ void inj_unwind_tables_deinit(struct inj_unwind_tables *tables);
  * Source: as above.
  */
 int inj_unwind_tables_find(const struct inj_unwind_tables *tables, inj_addr pc, struct inj_cfi *ret,
-			   struct inj_bytes *ret_frames);
+			   const struct inj_constant **ret_frames);
 
-/* Unchanging bytes around an address, or NULL; ret_n: how many follow. State: any. */
-const uint8_t *inj_unwind_tables_bytes(const struct inj_unwind_tables *tables, inj_addr address,
-				       size_t *ret_n);
+/*
+ * Unchanging bytes from an address on, at most to the end of its page and a word; empty when none
+ * are known. State: any.
+ */
+struct inj_bytes inj_unwind_tables_bytes(const struct inj_unwind_tables *tables, inj_addr address);
 
 /* Is the address inside a signal trampoline? State: any. */
 bool inj_unwind_tables_trampoline(const struct inj_unwind_tables *tables, inj_addr address);

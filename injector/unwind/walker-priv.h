@@ -56,6 +56,13 @@ int inj_snapshot_prepare(struct inj_walker *walker, size_t n_threads);
  */
 int inj_snapshot_take(struct inj_walker *walker, const struct inj_hold *hold, size_t chunk_bytes);
 
+/*
+ * Read ahead what a walk of the present threads will need. Best effort.
+ * State: running or held.
+ * Source: proc(5), /proc/PID/task/TID/syscall.
+ */
+void inj_walker_warm(struct inj_walker *walker);
+
 /* inj_window_fn over the snapshot and, unless offline, the target. context: the walker, `walking`
  * set. */
 bool inj_snapshot_window(void *context, inj_addr address, struct inj_bytes *ret);

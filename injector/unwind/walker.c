@@ -45,6 +45,8 @@ int inj_walker_new(const struct inj_process *process, const struct inj_maps *map
 		walker->translate_context = context;
 		r = make(walker, maps, modules, tables, n_tables);
 	}
+	if (r >= 0)
+		inj_walker_warm(walker);
 	if (r < 0)
 		return inj_broke(why, r, "cannot prepare walking the stacks of process %d",
 				 process->pid);

@@ -71,9 +71,13 @@ static inline inj_addr frames_fde(struct frames *frames, inj_addr code, uint64_t
 	return FRAMES + record;
 }
 
-static inline struct inj_bytes frames_table(const struct frames *frames)
+/* Valid until the next call. */
+static inline const struct inj_constant *frames_table(const struct frames *frames)
 {
-	return (struct inj_bytes){FRAMES, frames->bytes, frames->n};
+	static struct inj_constant table;
+
+	table = (struct inj_constant){.address = FRAMES, .n = frames->n, .data = frames->bytes};
+	return &table;
 }
 
 /* def_cfa rsp+8; offset rip at cfa-8: the state after any call */

@@ -243,8 +243,9 @@ Test(unwind, takes_a_hand_made_bottom_for_the_end)
 	enum inj_step step;
 
 	make(&world, NULL, 0);
-	struct inj_bytes areas[] = {{CODE - 0x100, text, sizeof(text)}, world.tables.areas[0]};
-	struct inj_bytes *kept = world.tables.areas;
+	struct inj_constant areas[] = {{.address = CODE - 0x100, .n = sizeof(text), .data = text},
+				       world.tables.areas[0]};
+	struct inj_constant *kept = world.tables.areas;
 
 	memset(text, 0x90, sizeof(text));
 	world.tables.areas = areas;
