@@ -33,32 +33,57 @@ struct inj_why {
 
 /*
  * Record a refusal.
- * why: filled, may be NULL; an earlier story in it is overwritten.
- * code: positive code; format: printf-like sentence, control characters in the result become '?'.
+ * why: overwritten as a whole (set pid, tid and address afterwards), may be NULL; code: positive;
+ *   format: printf-like sentence, its arguments may point into why.
+ * State: any; nothing allocates.
  * Return: code, so that callers write `return inj_refuse(...)`.
+ * Errors: none; what does not fit is cut and ends in "...".
+ * Source: none.
  */
 int inj_refuse(struct inj_why *why, enum inj_code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
  * Record that the world broke.
- * negative_errno: e.g. -EIO; the sentence gets ": <strerror>" appended.
- * Return: negative_errno. ESRCH is recorded with code INJ_PROCESS_GONE, all else INJ_INTERNAL.
+ * why, format: as for inj_refuse(); negative_errno: e.g. -EIO, its words are appended.
+ * State: any; nothing allocates.
+ * Return: negative_errno. -ESRCH is recorded with code INJ_PROCESS_GONE, all else INJ_INTERNAL.
+ * Errors: none.
+ * Source: errno(3).
  */
 int inj_broke(struct inj_why *why, int negative_errno, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Append a second story ("; moreover: …") when undoing failed too; keeps code and err. */
+/*
+ * Append a second story ("; moreover: ...") when undoing failed too.
+ * why: keeps code and err; other: borrowed; either may be NULL, then nothing happens.
+ * State: any. Return: nothing. Errors: none. Source: none.
+ */
 void inj_why_append(struct inj_why *why, const struct inj_why *other);
 
-/* Name on the bus without prefix ("Blocked"), or "Internal" for what is not a code. */
+/*
+ * Name on the bus without prefix ("Blocked").
+ * code: any. State: any. Return: "Internal" for what is no code. Errors: none.
+ * Source: codes.def.
+ */
 const char *inj_code_bus_name(int code);
-/* Short text of the code. */
+
+/* Short text of the code; all else as inj_code_bus_name(). */
 const char *inj_code_text(int code);
-/* Code for a bus name without prefix; INJ_INTERNAL when unknown. */
+
+/*
+ * Code for a bus name without prefix.
+ * name: may be NULL. State: any. Return: INJ_INTERNAL when unknown. Errors: none.
+ * Source: codes.def.
+ */
 int inj_code_from_bus_name(const char *name);
 
-/* Replace, in place, all control characters and invalid UTF-8 by '?'. */
+/*
+ * Replace, in place and byte by byte with '?', control characters, marks that turn the direction
+ * of text, and what is not valid UTF-8.
+ * text: NUL-terminated; its length does not change.
+ * State: any. Return: nothing. Errors: none. Source: Unicode 15, table 3-7.
+ */
 void inj_printable(char *text);
 
 #endif

@@ -46,11 +46,18 @@ int inj_maps_parse(char *text, size_t length, struct inj_maps **ret);
  */
 int inj_maps_read(const struct inj_process *process, struct inj_maps **ret, struct inj_why *why);
 
-/* NULL is fine. */
+/*
+ * Free a list with its text.
+ * maps: NULL is fine. State: any. Return: nothing. Errors: none. Source: none.
+ */
 void inj_maps_free(struct inj_maps *maps);
 INJ_DEFINE_GUARD(struct inj_maps *, inj_maps_free, inj_maps_guard)
 
-/* Mapping that contains the address, or NULL. O(log n). */
+/*
+ * Find the mapping that contains an address, in O(log n).
+ * address: any. State: as the maps were read. Return: the mapping, NULL when there is none;
+ * it lives in maps. Errors: none. Source: none.
+ */
 const struct inj_map *inj_maps_find(const struct inj_maps *maps, inj_addr address);
 
 /*

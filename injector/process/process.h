@@ -29,6 +29,11 @@ struct inj_process {
  * Source: pidfd_open(2), proc(5).
  */
 int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why);
+
+/*
+ * Let go of a process; it is not touched.
+ * process: NULL is fine. State: any. Return: nothing. Errors: none. Source: none.
+ */
 void inj_process_close(struct inj_process *process);
 INJ_DEFINE_GUARD(struct inj_process *, inj_process_close, inj_process_guard)
 
