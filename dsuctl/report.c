@@ -40,12 +40,14 @@ char *ctl_report_headline(const json_t *target)
 {
 	const char *patch = ctl_json_get_text(target, DSUD_KEY_PATCH);
 	const char *comm = ctl_json_get_text(target, DSUD_KEY_COMM);
+	const char *result = ctl_json_get_text(target, DSUD_KEY_RESULT);
+	bool is_fine = strcmp(result, "unchanged") == 0 && !*ctl_json_get_text(target, DSUD_KEY_ERROR);
 	char *text;
 
 	if (asprintf(&text, "%" PRIu64 "%s%s%s: %s%s%s",
 		     ctl_json_get_number(target, DSUD_KEY_PID), *comm ? " (" : "", comm,
 		     *comm ? ")" : "", patch, *patch ? " " : "",
-		     result_words(ctl_json_get_text(target, DSUD_KEY_RESULT))) < 0)
+		     is_fine ? "can be applied" : result_words(result)) < 0)
 		return NULL;
 	return text;
 }
@@ -125,14 +127,13 @@ static void print_costs(const struct ctl_output *output, const json_t *target)
 static int print_good(const struct ctl_output *output, const json_t *target)
 {
 	const json_t *blockers = json_object_get(target, DSUD_KEY_BLOCKERS);
-	bool is_check = strcmp(ctl_json_get_text(target, DSUD_KEY_RESULT), "unchanged") == 0;
 	INJ_FREE char *headline = ctl_report_headline(target);
 	int r;
 
 	if (!headline)
 		return -ENOMEM;
-	fprintf(output->stream, "%s%s%s%s\n", ctl_colour(output, CTL_GREEN), headline,
-		ctl_colour(output, CTL_RESET), is_check ? "; apply would change it" : "");
+	fprintf(output->stream, "%s%s%s\n", ctl_colour(output, CTL_GREEN), headline,
+		ctl_colour(output, CTL_RESET));
 	if (output->has_legend)
 		print_costs(output, target);
 	r = print_functions(output, json_object_get(target, DSUD_KEY_FUNCTIONS));

@@ -85,9 +85,12 @@ size_t ctl_table_n_rows(const struct ctl_table *table)
 static void print_indented(const char *text, FILE *stream, unsigned indent)
 {
 	while (*text) {
-		size_t length = strcspn(text, "\n");
+		size_t length = strcspn(text, "\n"), shown = length;
 
-		fprintf(stream, "%*s%.*s\n", (int)indent, "", (int)length, text);
+		/* An empty last cell is padded all the same. */
+		while (shown > 0 && text[shown - 1] == ' ')
+			shown--;
+		fprintf(stream, "%*s%.*s\n", (int)indent, "", (int)shown, text);
 		text += length + (text[length] == '\n');
 	}
 }

@@ -224,7 +224,7 @@ Test(dsuctl, check)
 
 	RUN(&cli, socket_option, "check", scene("unchanged"), "--pid=4711");
 	cli_expect_code(&cli, 0);
-	cli_expect_out(&cli, "apply would change it");
+	cli_expect_out(&cli, "4711 (server): hello-v2 can be applied\n");
 	cli_expect_out(&cli, "0x401000");
 	cli_done(&cli);
 	RUN(&cli, socket_option, "check", scene("waiting"), "--pid=4711");

@@ -20,6 +20,14 @@ Test(report, headlines)
 	text = ctl_report_headline(target);
 	cr_assert_str_eq(text, "4711: hello-v2 blocked, left unchanged");
 	free(text);
+	json_object_set_new(target, "result", json_string("unchanged"));
+	text = ctl_report_headline(target);
+	cr_assert_str_eq(text, "4711: hello-v2 can be applied");
+	free(text);
+	json_object_set_new(target, "error", json_string("org.dsud1.Error.Cancelled"));
+	text = ctl_report_headline(target);
+	cr_assert_str_eq(text, "4711: hello-v2 left unchanged");
+	free(text);
 }
 
 /* A daemon of another version may leave out or add what it likes. */
