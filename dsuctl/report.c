@@ -41,7 +41,8 @@ char *ctl_report_headline(const json_t *target)
 	const char *patch = ctl_json_get_text(target, DSUD_KEY_PATCH);
 	const char *comm = ctl_json_get_text(target, DSUD_KEY_COMM);
 	const char *result = ctl_json_get_text(target, DSUD_KEY_RESULT);
-	bool is_fine = strcmp(result, "unchanged") == 0 && !*ctl_json_get_text(target, DSUD_KEY_ERROR);
+	const char *error = ctl_json_get_text(target, DSUD_KEY_ERROR);
+	bool is_fine = strcmp(result, "unchanged") == 0 && !*error;
 	char *text;
 
 	if (asprintf(&text, "%" PRIu64 "%s%s%s: %s%s%s",

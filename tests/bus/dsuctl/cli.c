@@ -69,8 +69,9 @@ static void become_dsuctl(const char *const *arguments, int out, int err)
 {
 	char *argv[MAX_ARGUMENTS] = {(char *)"dsuctl"};
 
+	/* Copied: an argument may stand in the buffer that build_path() uses again below. */
 	for (size_t i = 0; arguments[i] && i < MAX_ARGUMENTS - 2; i++)
-		argv[i + 1] = (char *)arguments[i];
+		argv[i + 1] = strdup(arguments[i]);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);

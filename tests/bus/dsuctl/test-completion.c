@@ -36,7 +36,8 @@ static const char *bash_offers(const char *words)
 
 	snprintf(command, sizeof(command),
 		 "bash --norc -c 'source \"%s\"; COMP_WORDS=(%s); "
-		 "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _dsuctl; printf \"<%%s>\\n\" \"${COMPREPLY[@]}\"'",
+		 "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _dsuctl; "
+		 "printf \"<%%s>\\n\" \"${COMPREPLY[@]}\"'",
 		 source_path("dsuctl/completion/dsuctl.bash"), words);
 	return output_of(command);
 }
