@@ -68,9 +68,25 @@ typedef int (*inj_run_ifunc_fn)(void *context, inj_addr resolver, inj_addr *ret,
  * Errors: INJ_UNSUPPORTED_RELOCATION (an addend that leaves the address space, an indirect function
  *   without resolver); INJ_UNSUPPORTED_TLS (thread-local on one side only); INJ_BAD_PATCH (unwind
  *   table that cannot be copied); whatever run_ifunc refuses; -EINVAL for an impossible base.
- * Source: psABI x86-64, 4.4 Relocation; "Thread-Local Storage Descriptors for IA32 and AMD64/EM64T".
+ * Source: psABI x86-64, 4.4 Relocation; Oliva, "Thread-Local Storage Descriptors for IA32 and
+ *   AMD64/EM64T".
  */
 int inj_image_link(const struct inj_image *image, inj_addr base, const struct inj_binding *bindings,
 		   inj_run_ifunc_fn run_ifunc, void *context, uint8_t *bytes, struct inj_why *why);
+
+/*
+ * The words that inj_image_link() writes only after a resolver has run, as far as the target may
+ * write there too. A resolver that stores into its page (__builtin_cpu_init() does, into .bss)
+ * gives the target a private copy of it, and our view of the memfd no longer reaches that copy: so
+ * once linking is done, each of these words must be written into the target itself.
+ * ret_offsets: from the image's base, 8 bytes each, malloc'ed, the caller's; NULL when there are
+ *   none, as in every patch without indirect functions of its own.
+ * State: none; pure.
+ * Return: 0.
+ * Errors: -ENOMEM.
+ * Source: mmap(2), MAP_PRIVATE.
+ */
+int inj_image_late_words(const struct inj_image *image, uint64_t **ret_offsets, size_t *ret_n,
+			 struct inj_why *why);
 
 #endif

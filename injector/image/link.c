@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "injector/image/image-priv.h"
 
@@ -27,7 +28,6 @@ struct link {
 struct meaning {
 	const char *name;
 	inj_addr address;
-	bool is_resolver;                  /* own indirect function: address is its resolver */
 	const struct inj_binding *binding; /* NULL: defined in the patch, absolute, or nothing */
 };
 
@@ -80,8 +80,24 @@ static struct meaning find_meaning(const struct link *link, const struct inj_elf
 		return meaning;
 	}
 	meaning.address = symbol->st_value + link->bias;
-	meaning.is_resolver = ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC;
 	return meaning;
+}
+
+/* Does the place wait for the answer of a resolver of the patch's own? */
+static bool is_late(const struct inj_patch_file *file, const struct inj_elf_rela *rela)
+{
+	enum inj_reloc_kind kind = inj_reloc_rule(rela->type)->kind;
+
+	if (kind == INJ_RELOC_RESOLVER)
+		return true;
+	/* Other kinds may carry any number as their symbol. */
+	if ((kind != INJ_RELOC_SYMBOL && kind != INJ_RELOC_SYMBOL_ADDEND) || rela->symbol == 0)
+		return false;
+
+	const Elf64_Sym *symbol = &file->symbols.symbols[rela->symbol];
+
+	return ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC && symbol->st_shndx != SHN_UNDEF &&
+	       symbol->st_shndx != SHN_ABS;
 }
 
 /* S + A as an address: a sum that leaves the address space is no address. */
@@ -161,7 +177,7 @@ static int link_one(const struct link *link, const struct inj_elf_rela *rela, st
 {
 	enum inj_reloc_kind kind = inj_reloc_rule(rela->type)->kind;
 
-	if (kind == INJ_RELOC_NOTHING || kind == INJ_RELOC_RESOLVER)
+	if (kind == INJ_RELOC_NOTHING || is_late(link->file, rela))
 		return 0;
 	if (kind == INJ_RELOC_BASE_ADDEND) {
 		put_word(link, rela->offset, (uint64_t)rela->addend + link->bias);
@@ -170,8 +186,6 @@ static int link_one(const struct link *link, const struct inj_elf_rela *rela, st
 
 	struct meaning meaning = find_meaning(link, rela);
 
-	if (meaning.is_resolver)
-		return 0;
 	if (kind == INJ_RELOC_SYMBOL_ADDEND || kind == INJ_RELOC_SYMBOL)
 		return link_address(link, rela, &meaning, why);
 	return link_tls(link, rela, &meaning, why);
@@ -201,22 +215,17 @@ static int run_resolver(const struct link *link, const struct inj_elf_rela *rela
 	return 0;
 }
 
-/* The second pass: only places that wait for a resolver's answer. */
-static int link_indirect(const struct link *link, const struct inj_elf_rela *rela,
-			 struct inj_why *why)
+/* The second pass. */
+static int link_late(const struct link *link, const struct inj_elf_rela *rela,
+		     struct inj_why *why)
 {
-	enum inj_reloc_kind kind = inj_reloc_rule(rela->type)->kind;
-	struct meaning meaning = {.name = "without a name"};
+	struct meaning meaning = {.name = "without a name",
+				  .address = (uint64_t)rela->addend + link->bias};
 
-	if (kind == INJ_RELOC_RESOLVER) {
-		meaning.address = (uint64_t)rela->addend + link->bias;
-	} else if (kind == INJ_RELOC_SYMBOL || kind == INJ_RELOC_SYMBOL_ADDEND) {
-		meaning = find_meaning(link, rela);
-		if (!meaning.is_resolver)
-			return 0;
-	} else {
+	if (!is_late(link->file, rela))
 		return 0;
-	}
+	if (inj_reloc_rule(rela->type)->kind != INJ_RELOC_RESOLVER)
+		meaning = find_meaning(link, rela);
 
 	int r = run_resolver(link, rela, meaning.address, meaning.name, &meaning.address, why);
 
@@ -279,9 +288,46 @@ int inj_image_link(const struct inj_image *image, inj_addr base, const struct in
 	if (r)
 		return r;
 	for (size_t i = 0; i < inj_elf_n_relocations(elf); i++) {
-		r = link_indirect(&link, inj_elf_relocation_at(elf, i), why);
+		r = link_late(&link, inj_elf_relocation_at(elf, i), why);
 		if (r)
 			return r;
 	}
+	return 0;
+}
+
+static bool target_may_write(const struct inj_image *image, uint64_t offset)
+{
+	for (size_t i = 0; i < image->n_parts; i++)
+		if (offset - image->parts[i].offset < image->parts[i].bytes)
+			return image->parts[i].prot & PROT_WRITE;
+	return false;
+}
+
+int inj_image_late_words(const struct inj_image *image, uint64_t **ret_offsets, size_t *ret_n,
+			 struct inj_why *why)
+{
+	const struct inj_elf *elf = image->patch->elf;
+	const struct inj_patch_file *file = inj_patch_file(image->patch);
+	INJ_FREE uint64_t *offsets = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < inj_elf_n_relocations(elf); i++) {
+		const struct inj_elf_rela *rela = inj_elf_relocation_at(elf, i);
+		uint64_t offset = rela->offset - image->vaddr_base;
+
+		if (!is_late(file, rela) || !target_may_write(image, offset))
+			continue;
+		if ((n & (n - 1)) == 0) {
+			uint64_t *grown = reallocarray(offsets, n ? 2 * n : 1, sizeof(*grown));
+
+			if (!grown)
+				return inj_broke(why, -ENOMEM, "No memory for the words of %s",
+						 file->label);
+			offsets = grown;
+		}
+		offsets[n++] = offset;
+	}
+	*ret_offsets = INJ_TAKE(offsets);
+	*ret_n = n;
 	return 0;
 }

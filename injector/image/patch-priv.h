@@ -63,8 +63,8 @@ int inj_patch_check_shape(const struct inj_patch_file *file, struct inj_why *why
 int inj_patch_check_tls(const struct inj_patch_file *file, struct inj_why *why);
 int inj_patch_check_symbols(struct inj_patch_file *file, struct inj_why *why);
 int inj_patch_check_relocations(struct inj_patch_file *file, struct inj_why *why);
-/* Needs the symbols and relocations. Fills id, version, has_manifest and the replacements of a manifest;
- * has_manifest stays false and nothing is filled when there is none. */
+/* Needs the symbols and relocations. Fills id, version, has_manifest and the replacements of a
+ * manifest; has_manifest stays false and nothing is filled when there is none. */
 int inj_patch_read_manifest(struct inj_patch_file *file, struct inj_why *why);
 /* The replacements of a plain shared object; id comes from the label. */
 int inj_patch_read_exports(struct inj_patch_file *file, struct inj_why *why);

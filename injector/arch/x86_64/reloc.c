@@ -13,7 +13,8 @@
 
 #define RULE(type, kind, bytes, needs_symbol)                                                      \
 	{R_X86_64_##type, INJ_RELOC_##kind, bytes, needs_symbol, "R_X86_64_" #type, NULL}
-#define REFUSE(type, advice) {R_X86_64_##type, INJ_RELOC_UNSUPPORTED, 0, false, "R_X86_64_" #type, advice}
+#define REFUSE(type, advice)                                                                       \
+	{R_X86_64_##type, INJ_RELOC_UNSUPPORTED, 0, false, "R_X86_64_" #type, advice}
 
 static const struct inj_reloc_rule rules[] = {
 	RULE(NONE, NOTHING, 0, false),

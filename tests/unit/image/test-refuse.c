@@ -272,7 +272,8 @@ static void try_to_link(const struct inj_patch *patch)
 	cr_assert_neq(bytes, MAP_FAILED);
 	cr_assert_eq(mprotect(bytes + INJ_PAGE_BYTES, image->bytes, PROT_READ | PROT_WRITE), 0);
 	for (size_t i = 0; i < patch->n_externals; i++)
-		bindings[i] = (struct inj_binding){.address = 0x1000, .is_tls = patch->externals[i].type == STT_TLS};
+		bindings[i] = (struct inj_binding){
+			.address = 0x1000, .is_tls = patch->externals[i].type == STT_TLS};
 	inj_image_link(image, base, bindings, NULL, NULL, bytes + INJ_PAGE_BYTES, &why);
 	munmap(bytes, image->bytes + 2 * INJ_PAGE_BYTES);
 }

@@ -318,3 +318,36 @@ Test(reloc, another_base_changes_only_own_pointers)
 	unlink_copy(&linked);
 	free(copy.bytes);
 }
+
+/* With RELRO all places of indirect functions are out of the target's reach; without, none is. */
+Test(reloc, late_words_are_those_that_the_target_may_have_copied)
+{
+	static const struct {
+		const char *name;
+		size_t least, most;
+	} cases[] = {
+		{"link/link-indirect-gcc-now.so", 1, 1}, /* by_pointer, in .data */
+		{"link/link-indirect-gcc-norelro.so", 3, 4},
+		{"link/link-all-gcc-O2.so", 0, 0},
+	};
+
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(cases); i++) {
+		struct copy copy = good_patch(cases[i].name);
+		struct linked linked = {0};
+		uint64_t *offsets = NULL;
+		size_t n = 99;
+
+		link_copy(&copy, &at_5000, pretend_resolver, &linked);
+		cr_assert_eq(linked.result, 0, "%s", linked.why.text);
+		cr_assert_eq(inj_image_late_words(linked.image, &offsets, &n, NULL), 0);
+		cr_expect(n >= cases[i].least && n <= cases[i].most, "%s: %zu", cases[i].name, n);
+		for (size_t k = 0; k < n; k++) {
+			uint64_t word = word_at(&linked, offsets[k] + linked.image->vaddr_base);
+
+			cr_expect_eq(word & ~UINT64_C(7), 0xabcdef00, "0x%" PRIx64, word);
+		}
+		free(offsets);
+		unlink_copy(&linked);
+		free(copy.bytes);
+	}
+}
