@@ -112,8 +112,8 @@ extern __attribute__((visibility("hidden"))) struct dsu_manifest_patch dsu_patch
 }
 #endif
 
-#define DSU_MANIFEST_PASTE_(a, b) DSU_MANIFEST_PASTE__(a, b)
-#define DSU_MANIFEST_PASTE__(a, b) a##b
+#define DSU_MANIFEST_PASTE_(a, b) DSU_MANIFEST_PASTED_(a, b)
+#define DSU_MANIFEST_PASTED_(a, b) a##b
 /* The address keeps its own type: no cast, so it is a constant initialiser in C++ too. */
 #define DSU_MANIFEST_REPLACE_(number, module, file, name, function, function_name)                 \
 	static struct {                                                                            \
