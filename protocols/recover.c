@@ -13,27 +13,18 @@
  * Memory whose record is incomplete was never installed and is unmapped; a damaged record is left alone and told.
  */
 #include <signal.h>
-#include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "injector/base/clock.h"
-#include "injector/base/fault-point.h"
+#include "injector/process/mem.h"
+#include "injector/txn/ours.h"
 #include "protocols/fill.h"
 #include "protocols/stage.h"
 #include "protocols/uninstall.h"
 
 #define RECOVER_NS 5000000000ull
-
-/* Only an update that was asked for, or all when the request names none. */
-static bool concerns(const struct upd_run *run, const struct inj_ledger *ledger)
-{
-	static const uint8_t any[16];
-	const uint8_t *id = run->request->update_id;
-
-	return memcmp(id, any, sizeof(any)) == 0 ||
-	       memcmp(id, ledger->record->update_id, sizeof(any)) == 0;
-}
 
 static int set_phase(struct upd_subject *subject, const struct inj_ledger *ledger,
 		     enum dsu_phase phase)
@@ -162,19 +153,24 @@ static int recover_ledger(struct upd_run *run, struct upd_subject *subject,
 	return undo(run, subject, ledger);
 }
 
-/* A target that the dead man's switch has stopped goes on once its code is whole again. */
-static void let_go_on(const struct upd_run *run, const struct upd_subject *subject)
+/* What the journal says of one target, NULL when it says nothing or speaks of another process with that pid. */
+static const struct inj_journal_target *journal_of(const struct inj_journal_view *view,
+						   const struct upd_subject *subject)
 {
-	struct inj_journal_view view;
+	for (size_t i = 0; i < view->n_targets; i++)
+		if (view->targets[i].pid == subject->pid &&
+		    view->targets[i].start_ticks == subject->process->start_ticks)
+			return &view->targets[i];
+	return NULL;
+}
 
-	if (run->request->journal_fd < 0 || inj_journal_read(run->request->journal_fd, &view) != 0)
-		return;
-	for (size_t i = 0; i < view.n_targets; i++)
-		if (view.targets[i].pid == subject->pid &&
-		    view.targets[i].start_ticks == subject->process->start_ticks &&
-		    (view.targets[i].flags & INJ_JOURNAL_GUARDED))
-			syscall(SYS_pidfd_send_signal, subject->process->pidfd, SIGCONT, NULL, 0);
-	inj_journal_view_deinit(&view);
+/* A target that the dead man's switch has stopped goes on once its code is whole again. */
+static void let_go_on(const struct inj_journal_view *view, const struct upd_subject *subject)
+{
+	const struct inj_journal_target *target = journal_of(view, subject);
+
+	if (target && (target->flags & INJ_JOURNAL_GUARDED))
+		syscall(SYS_pidfd_send_signal, subject->process->pidfd, SIGCONT, NULL, 0);
 }
 
 static int close_strays(struct upd_subject *subject, uint64_t deadline_ns)
@@ -192,70 +188,113 @@ static int close_strays(struct upd_subject *subject, uint64_t deadline_ns)
 	return r >= 0 ? 0 : upd_subject_fail(subject, r, &why);
 }
 
-static void recover_one(struct upd_run *run, struct upd_subject *subject, struct upd_target *target)
+/* The record that the journal is about, complete or not. */
+static const struct inj_ledger *own_ledger(const struct inj_journal_view *view,
+					   const struct upd_subject *subject)
 {
-	const struct inj_ledger *last = NULL;
+	const struct inj_journal_target *target = journal_of(view, subject);
+
+	for (size_t i = 0; target && i < subject->history.n_ledgers; i++)
+		if (subject->history.ledgers[i]->address == target->ledger)
+			return subject->history.ledgers[i];
+	return NULL;
+}
+
+/*
+ * A control page without its record: the death came between the first two mappings. Nothing can lead to it.
+ */
+static int unmap_lone_controls(struct upd_subject *subject, uint64_t deadline_ns)
+{
+	for (size_t i = 0; i < subject->maps->n_items; i++) {
+		const struct inj_map *map = &subject->maps->items[i];
+		const struct dsu_ledger_area area = {
+			.address = map->range.start, .bytes = INJ_PAGE_BYTES,
+			.kind = DSU_AREA_CONTROL,
+		};
+		struct inj_borrow *borrow = NULL;
+		struct dsu_control control;
+		struct inj_why why = {};
+		const struct inj_map *home;
+		int r;
+
+		if (!inj_map_is_ours(map) || map->prot != (PROT_READ | PROT_WRITE) ||
+		    map->range.end - map->range.start != INJ_PAGE_BYTES ||
+		    inj_mem_read(subject->process, map->range.start, &control, sizeof(control)) < 0 ||
+		    control.magic != DSU_CONTROL_MAGIC || control.generation != 0)
+			continue;
+		home = inj_maps_find(subject->maps, control.ledger);
+		if (home && inj_map_is_ours(home))
+			continue;
+		r = inj_borrow_open(subject->process, subject->maps, deadline_ns, &borrow, &why);
+		if (r == 0)
+			r = inj_space_unmap(subject->process, borrow, &area, 1, &why);
+		inj_borrow_close(borrow, NULL);
+		if (r != 0)
+			return upd_subject_fail(subject, r, &why);
+	}
+	return 0;
+}
+
+static void tell(struct upd_target *target, const struct inj_history *history,
+		 const struct inj_ledger *own)
+{
+	const struct inj_ledger *last = own;
+
+	for (size_t i = history->n_ledgers; !last && i-- > 0;)
+		last = history->ledgers[i];
+	target->result = UPD_UNCHANGED;
+	if (!last)
+		return;
+	upd_fill_ledger(target, last);
+	if (last->complete && inj_ledger_active(last))
+		target->result = UPD_APPLIED;
+	else if (last->complete && last->control.phase == DSU_PHASE_ACTIVE)
+		target->result = UPD_REVERTED;
+}
+
+static void recover_one(struct upd_run *run, const struct inj_journal_view *view,
+			struct upd_subject *subject, struct upd_target *target)
+{
 	struct inj_why why = {};
-	bool active = false;
 	int r = subject->writer ? 0 : inj_writer_new(subject->process, &subject->writer, &why);
 
 	if (r != 0) {
 		upd_subject_fail(subject, r, &why);
 		return;
 	}
+	tell(target, &subject->history, own_ledger(view, subject));
 	r = close_strays(subject, run->deadline_ns);
+	if (r == 0)
+		r = unmap_lone_controls(subject, run->deadline_ns);
 	/* Later updates may stand on earlier ones, so they go first. */
-	for (size_t i = subject->history.n_ledgers; r == 0 && i-- > 0;) {
-		const struct inj_ledger *ledger = subject->history.ledgers[i];
-
-		if (!concerns(run, ledger))
-			continue;
-		last = last ? last : ledger;
-		active |= ledger->complete && inj_ledger_active(ledger);
-		r = recover_ledger(run, subject, ledger);
-	}
-	if (last)
-		upd_fill_ledger(target, last);
-	let_go_on(run, subject);
+	for (size_t i = subject->history.n_ledgers; r == 0 && i-- > 0;)
+		r = recover_ledger(run, subject, subject->history.ledgers[i]);
+	let_go_on(view, subject);
 	if (r == 0 && upd_subject_refresh(subject) == 0)
 		upd_fill_patches(target, &subject->history);
-	target->result = active ? UPD_APPLIED : UPD_UNCHANGED;
 }
 
-/* The one ledger of the update in question, complete or not. */
-static const struct inj_ledger *own_ledger(const struct upd_run *run,
-					   const struct upd_subject *subject)
+/* Does the update run in some of its targets and not in others? Then it died between two commits of a decided group. */
+static bool is_torn(const struct upd_run *run, const struct inj_journal_view *view)
 {
-	for (size_t i = subject->history.n_ledgers; i-- > 0;)
-		if (memcmp(run->request->update_id, subject->history.ledgers[i]->record->update_id,
-			   sizeof(run->request->update_id)) == 0)
-			return subject->history.ledgers[i];
-	return NULL;
-}
+	bool runs = false, rests = false;
 
-/* Does the update run in some of its targets and not in others? Then it died between two commits. */
-static bool is_torn(const struct upd_run *run)
-{
-	bool runs = false, waits = false;
-
-	for (size_t i = 0; i < run->n_subjects; i++) {
+	for (size_t i = 0; view->decided && i < run->n_subjects; i++) {
 		const struct inj_ledger *ledger =
-			run->subjects[i].code ? NULL : own_ledger(run, &run->subjects[i]);
+			run->subjects[i].code ? NULL : own_ledger(view, &run->subjects[i]);
 
-		if (!ledger)
-			continue;
-		if (ledger->complete && inj_ledger_active(ledger))
+		if (ledger && ledger->complete && inj_ledger_active(ledger))
 			runs = true;
-		else if (ledger->control.phase != DSU_PHASE_REVERTED)
-			waits = true;
+		else
+			rests = true;
 	}
-	return runs && waits;
+	return runs && rests;
 }
 
-static int prepare_rejoin(const struct upd_run *run, struct upd_subject *subject,
+static int prepare_rejoin(const struct inj_journal_view *view, struct upd_subject *subject,
 			  struct upd_removal *removal, struct upd_watch_list *list)
 {
-	const struct inj_ledger *ledger = own_ledger(run, subject);
+	const struct inj_ledger *ledger = own_ledger(view, subject);
 	struct inj_why why = {};
 	int r = inj_writer_new(subject->process, &subject->writer, &why);
 
@@ -269,14 +308,14 @@ static int prepare_rejoin(const struct upd_run *run, struct upd_subject *subject
 }
 
 /* All or none: take it back where it runs. What cannot be taken back in time keeps running, and the report says where. */
-static void rejoin(struct upd_run *run)
+static void rejoin(struct upd_run *run, const struct inj_journal_view *view)
 {
 	INJ_FREE struct upd_removal *removals = calloc(run->n_subjects, sizeof(*removals));
 	INJ_FREE struct upd_watch_list *lists = calloc(run->n_subjects, sizeof(*lists));
 	int r = removals && lists ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
-		r = prepare_rejoin(run, &run->subjects[i], &removals[i], &lists[i]);
+		r = run->subjects[i].code ? 0 : prepare_rejoin(view, &run->subjects[i], &removals[i], &lists[i]);
 	if (r == 0)
 		upd_revert_ledgers(run, removals, lists);
 	for (size_t i = 0; removals && lists && i < run->n_subjects; i++) {
@@ -290,6 +329,7 @@ static void rejoin(struct upd_run *run)
 
 void upd_recover(struct upd_run *run)
 {
+	INJ_CLEANUP(inj_journal_view_deinit) struct inj_journal_view view = {};
 	struct inj_why why = {};
 	int r = inj_tracer_new(&run->tracer);
 
@@ -297,11 +337,14 @@ void upd_recover(struct upd_run *run)
 		upd_run_fail_all(run, inj_broke(&why, r, "preparing to hold the targets"), &why);
 		return;
 	}
+	/* A journal that cannot be read says nothing; the ledgers still do. */
+	if (run->request->journal_fd >= 0)
+		inj_journal_read(run->request->journal_fd, &view);
 	if (inj_remaining_ns(run->deadline_ns) < RECOVER_NS)
 		run->deadline_ns = inj_now_ns() + RECOVER_NS;
-	if (is_torn(run) && upd_run_failed(run) == 0)
-		rejoin(run);
+	if (is_torn(run, &view))
+		rejoin(run, &view);
 	for (size_t i = 0; i < run->n_subjects; i++)
 		if (run->subjects[i].code == 0)
-			recover_one(run, &run->subjects[i], &run->report->targets[i]);
+			recover_one(run, &view, &run->subjects[i], &run->report->targets[i]);
 }

@@ -113,6 +113,8 @@ static int revert_all(struct upd_run *run, struct upd_removal *removals,
 				    &run->report->targets[i], &removals[i], &lists[i]);
 	r = upd_run_failed(run);
 	upd_run_phase_done(run, "plan");
+	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
+		inj_journal_ledger(run->journal, i, removals[i].ledger->address);
 	if (r == 0)
 		r = upd_run_mark(run, INJ_JOURNAL_COMMITTING);
 	return r ? r : upd_revert_ledgers(run, removals, lists);

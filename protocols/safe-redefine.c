@@ -304,6 +304,8 @@ void upd_apply(struct upd_run *run)
 	upd_run_progress(run, "plan", NULL);
 	r = plan_all(run);
 	upd_run_phase_done(run, "plan");
+	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
+		inj_journal_ledger(run->journal, i, run->subjects[i].plan->ledger);
 	if (r == 0)
 		r = upd_run_mark(run, INJ_JOURNAL_STAGING);
 	if (r == 0) {

@@ -11,7 +11,7 @@ enum upd_kind {
 	UPD_CHECK = 3,  /* all of apply's reasoning; changes nothing */
 	UPD_STACKS = 4, /* stacks of all threads; changes nothing */
 	UPD_STATUS = 5, /* read ledgers; changes nothing */
-	UPD_RECOVER = 6 /* finish or undo what a dead worker left, judged by the ledgers and the journal */
+	UPD_RECOVER = 6 /* finish or undo what a dead worker left, judged by the ledgers and, when there is one, the journal */
 };
 
 /* What the worker tells while it works. All strings are borrowed for the call. */
@@ -33,7 +33,7 @@ struct upd_request {
 	uint64_t hold_budget_ns; /* 0: default 50 ms */
 	const pid_t *pids;
 	size_t n_pids;
-	uint8_t update_id[16];
+	uint8_t update_id[16];   /* apply: goes into the ledgers */
 	int journal_fd;          /* file of the state directory or memfd, kept by the daemon; -1 for kinds that change nothing */
 	int cancel_fd;           /* readable: stop as soon as nothing is half done; -1: never */
 	void (*progress)(void *context, const struct upd_progress *progress); /* may be NULL */

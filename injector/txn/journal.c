@@ -24,11 +24,11 @@ struct file_header {
 
 struct file_target {
 	uint64_t start_ticks;
+	uint64_t ledger;
 	int32_t pid;
 	uint32_t step;
 	uint32_t flags;
-	uint32_t checksum;
-	uint64_t reserved;
+	uint32_t checksum; /* CRC-32 of what stands before it */
 };
 
 _Static_assert(sizeof(struct file_header) == 64, "INJ_JOURNAL_BYTES counts on it");
@@ -126,6 +126,11 @@ int inj_journal_mark(struct inj_journal *journal, size_t i, enum inj_journal_ste
 	return put_target(journal, i);
 }
 
+void inj_journal_ledger(struct inj_journal *journal, size_t i, inj_addr ledger)
+{
+	journal->targets[i].ledger = ledger;
+}
+
 int inj_journal_decide(struct inj_journal *journal)
 {
 	journal->header.decided = 1;
@@ -170,6 +175,7 @@ int inj_journal_read(int fd, struct inj_journal_view *ret)
 			view.targets[view.n_targets++] = (struct inj_journal_target){
 				.pid = target.pid, .step = (enum inj_journal_step)target.step,
 				.start_ticks = target.start_ticks, .flags = target.flags,
+				.ledger = target.ledger,
 			};
 	}
 	if (r < 0)

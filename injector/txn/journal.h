@@ -28,6 +28,7 @@ struct inj_journal_target {
 	enum inj_journal_step step;
 	uint64_t start_ticks;
 	uint32_t flags;
+	inj_addr ledger; /* of the update that is being applied or reverted, 0: not known yet */
 };
 
 struct inj_journal;
@@ -41,6 +42,8 @@ INJ_DEFINE_GUARD(struct inj_journal *, inj_journal_free, inj_journal_guard)
 /* Say what happens next to target i, before it happens. flags replaces the old flags. Return: 0 or negative errno. */
 int inj_journal_mark(struct inj_journal *journal, size_t i, enum inj_journal_step step,
 		     uint32_t flags);
+/* Which record of target i the update is about. Written with the next mark. */
+void inj_journal_ledger(struct inj_journal *journal, size_t i, inj_addr ledger);
 /* The group is decided: from here on all targets shall end up changed. Written before the first store. */
 int inj_journal_decide(struct inj_journal *journal);
 
