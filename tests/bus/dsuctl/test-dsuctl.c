@@ -329,45 +329,55 @@ Test(dsuctl, monitor_ends_with_the_daemon)
 	cli_expect_code(&cli, 7);
 }
 
-/* Read what a terminal shows until the text is there. */
-static void expect_on_terminal(int terminal, const char *text)
-{
-	char seen[8192] = "";
-	size_t used = 0;
+/* What a terminal showed, and how far the test has looked. */
+struct screen {
+	int fd;
+	size_t used, looked;
+	char text[16384];
+};
 
-	while (!strstr(seen, text)) {
-		struct pollfd ready = {.fd = terminal, .events = POLLIN};
+/* Wait until the text is there, behind what was found before. */
+static void expect_on_screen(struct screen *screen, const char *text)
+{
+	const char *found;
+
+	while (!(found = strstr(screen->text + screen->looked, text))) {
+		struct pollfd ready = {.fd = screen->fd, .events = POLLIN};
 		ssize_t n;
 
-		cr_assert_eq(poll(&ready, 1, VICTIM_DEADLINE_MS), 1, "so far: %s", seen);
-		n = read(terminal, seen + used, sizeof(seen) - 1 - used);
-		cr_assert_gt(n, 0, "the terminal never showed \"%s\", but: %s", text, seen);
-		used += (size_t)n;
-		seen[used] = '\0';
+		cr_assert_eq(poll(&ready, 1, VICTIM_DEADLINE_MS), 1, "so far: %s", screen->text);
+		n = read(screen->fd, screen->text + screen->used,
+			 sizeof(screen->text) - 1 - screen->used);
+		cr_assert_gt(n, 0, "the terminal never showed \"%s\", but: %s", text, screen->text);
+		screen->used += (size_t)n;
+		screen->text[screen->used] = '\0';
 	}
+	screen->looked = (size_t)(found - screen->text) + strlen(text);
 }
 
 Test(dsuctl, progress_on_a_terminal)
 {
 	const char *arguments[] = {socket_option, "apply", scene("slow"), "--pid=4711", NULL};
 	CLI cli = {0};
-	int terminal = cli_start_on_terminal(&cli, arguments, false);
+	static struct screen screen;
 
-	expect_on_terminal(terminal, "\rwait, attempt 3, 7 s left: worker(4712) is in hello\033[K");
+	screen.fd = cli_start_on_terminal(&cli, arguments, false);
+	expect_on_screen(&screen, "\rwait, attempt 3, 7 s left: worker(4712) is in hello\033[K");
 	cr_assert_eq(kill(cli.pid, SIGINT), 0);
-	expect_on_terminal(terminal, "\r\033[Kdsuctl: Cancelling");
-	expect_on_terminal(terminal, "It was cancelled.");
+	expect_on_screen(&screen, "\r\033[Kdsuctl: Cancelling");
+	expect_on_screen(&screen, "It was cancelled.");
 	cli_wait(&cli);
 	cli_expect_code(&cli, 1);
-	close(terminal);
+	close(screen.fd);
 }
 
 Test(dsuctl, colours_on_a_terminal)
 {
 	const char *arguments[] = {socket_option, "apply", scene("good"), "--pid=4711", NULL};
 	CLI cli = {0};
-	int terminal = cli_start_on_terminal(&cli, arguments, true);
+	static struct screen screen;
 
-	expect_on_terminal(terminal, "\033[32m4711 (server): hello-v2 applied\033[0m");
-	close(terminal);
+	screen.fd = cli_start_on_terminal(&cli, arguments, true);
+	expect_on_screen(&screen, "\033[32m4711 (server): hello-v2 applied\033[0m");
+	close(screen.fd);
 }
