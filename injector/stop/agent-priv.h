@@ -27,6 +27,13 @@ INJ_DEFINE_GUARD(struct inj_agent *, inj_agent_free, inj_agent_guard)
 int inj_agent_run(struct inj_agent *agent, int (*function)(void *), void *argument);
 
 /*
+ * The same, and while it lasts `rescue(rescue_argument)` runs on the caller's thread every ten
+ * milliseconds: for what the agent cannot do while it is stuck in the kernel.
+ */
+int inj_agent_run_watched(struct inj_agent *agent, int (*function)(void *), void *argument,
+			  void (*rescue)(void *), void *rescue_argument);
+
+/*
  * End the thread, and with it every ptrace relation. On return nothing is attached any more:
  * stopped threads run on, signals about to be delivered are delivered.
  */

@@ -36,6 +36,7 @@ struct inj_agent {
 #define STACK_BYTES (512u * 1024)
 #define AWAKE_NS 100000u
 #define END_NS 1000000000u
+#define RESCUE_NS 10000000
 
 static void give_turn(struct inj_agent *agent, uint32_t turn)
 {
@@ -102,7 +103,18 @@ int inj_agent_new(struct inj_agent **ret)
 	return 0;
 }
 
-int inj_agent_run(struct inj_agent *agent, int (*function)(void *), void *argument)
+static void await_watching(struct inj_agent *agent, void (*rescue)(void *), void *argument)
+{
+	struct timespec patience = {0, RESCUE_NS};
+
+	while (atomic_load(&agent->turn) == TURN_AGENT)
+		if (syscall(SYS_futex, &agent->turn, FUTEX_WAIT_PRIVATE, TURN_AGENT, &patience,
+			    NULL, 0) < 0 && errno == ETIMEDOUT)
+			rescue(argument);
+}
+
+int inj_agent_run_watched(struct inj_agent *agent, int (*function)(void *), void *argument,
+			  void (*rescue)(void *), void *rescue_argument)
 {
 	int r = agent->has_thread ? 0 : start(agent);
 
@@ -111,8 +123,16 @@ int inj_agent_run(struct inj_agent *agent, int (*function)(void *), void *argume
 	agent->function = function;
 	agent->argument = argument;
 	give_turn(agent, TURN_AGENT);
-	await_turn(agent, TURN_AGENT, false);
+	if (rescue)
+		await_watching(agent, rescue, rescue_argument);
+	else
+		await_turn(agent, TURN_AGENT, false);
 	return agent->result;
+}
+
+int inj_agent_run(struct inj_agent *agent, int (*function)(void *), void *argument)
+{
+	return inj_agent_run_watched(agent, function, argument, NULL, NULL);
 }
 
 void inj_agent_end(struct inj_agent *agent)

@@ -10,6 +10,7 @@
 
 #include "injector/base/clock.h"
 #include "injector/base/fault-point.h"
+#include "injector/process/tasks.h"
 #include "injector/stop/hold-priv.h"
 
 /*
@@ -81,6 +82,26 @@ static int catch_newborn(struct hold_attempt *attempt, struct inj_hold *hold)
 		if (r != 0)
 			return r;
 	}
+}
+
+/*
+ * An execve takes the lock that seizing needs, and keeps it until all other threads of the
+ * process are gone. Those that we have seized are gone when their tracer reaps them, and the
+ * tracer may be waiting for the lock: nobody would ever go on. Any thread of the tracer's
+ * process may reap, so the caller, who waits for the agent, does it in his stead. The main
+ * thread is left alone: the kernel does not wait for that one, and its parent may be us.
+ * Source: de_thread(), ptrace_attach(), do_wait_pid() of the kernel.
+ */
+void inj_hold_rescue(const struct inj_process *process)
+{
+	INJ_FREE pid_t *tids = NULL;
+	size_t n = 0;
+
+	if (inj_tasks_read(process, &tids, &n) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (tids[i] != process->pid)
+			inj_pt_reap_for_agent(tids[i]);
 }
 
 int inj_hold_attempt(void *argument)

@@ -109,8 +109,6 @@ int inj_borrow_await(struct inj_borrow *borrow, uint64_t deadline_ns, struct inj
 
 		if (r < 0)
 			return r == -ECHILD ? -ESRCH : r;
-		if (stop.kind == INJ_STOP_ENDED)
-			inj_pt_reap(borrow->tid);
 		if (stop.kind == INJ_STOP_ENDED || stop.kind == INJ_STOP_EXEC)
 			return -ESRCH;
 		if (stop.kind == INJ_STOP_SYSCALL ||

@@ -85,7 +85,9 @@ static int settle(struct take_request *request, uint64_t deadline_ns)
 		if (r < 0)
 			return r;
 		if (stop.kind == INJ_STOP_ENDED) {
-			inj_pt_reap(request->tid);
+			/* The end of the main thread is the parent's to see. */
+			if (request->tid != request->borrow->process->pid)
+				inj_pt_reap(request->tid);
 			return pass_over(request, "it ended");
 		}
 		if (stop.kind == INJ_STOP_TRAP || stop.kind == INJ_STOP_GROUP)

@@ -116,6 +116,20 @@ static int meet_child(struct hold_attempt *attempt, struct inj_hold *hold, pid_t
 }
 
 /*
+ * A thread ended: take the report, so that its process can go on without it. Not the main
+ * thread's, which is the end of the process and belongs to the parent; the kernel hands it over
+ * when the tracer ends.
+ */
+static void bury(struct hold_attempt *attempt, struct inj_hold *hold, size_t index)
+{
+	if (hold->threads[index].tid == hold->process->pid)
+		attempt->unclean = true;
+	else
+		inj_pt_reap(hold->threads[index].tid);
+	hold_note(hold, index)->state = THREAD_GONE;
+}
+
+/*
  * Take threads that ended though they were stopped already: killed, or swept away by an execve
  * of one that still runs and cannot go on before they are reaped. And find out whether the main
  * thread ended alone; it stays a zombie that is not reported while others live.
@@ -133,8 +147,7 @@ static void survey(struct hold_attempt *attempt, struct inj_hold *hold)
 		if (inj_pt_peek(hold->threads[i].tid, &stop) < 0) {
 			note->state = THREAD_GONE;
 		} else if (stop.kind == INJ_STOP_ENDED) {
-			inj_pt_reap(hold->threads[i].tid);
-			note->state = THREAD_GONE;
+			bury(attempt, hold, i);
 		} else if (note->state == THREAD_WAITING && stop.kind == INJ_STOP_NONE &&
 			   hold->threads[i].tid == hold->process->pid &&
 			   inj_status_read(hold->process, hold->process->pid, &status) == 0 &&
@@ -181,8 +194,7 @@ static int collect_report(struct hold_attempt *attempt, struct inj_hold *hold, s
 		return r;
 	switch (stop.kind) {
 	case INJ_STOP_ENDED:
-		inj_pt_reap(tid);
-		hold_note(hold, index)->state = THREAD_GONE;
+		bury(attempt, hold, index);
 		return 0;
 	case INJ_STOP_EXEC:
 		return refuse_exec(hold, attempt->why);

@@ -71,6 +71,12 @@ void inj_hold_deinit(struct inj_hold *hold);
 int inj_hold_attempt(void *attempt);
 
 /*
+ * Reap threads that ended under us, from the caller's thread; struct inj_tracer's processes stay
+ * as they are while the agent works. See attempt.c.
+ */
+void inj_hold_rescue(const struct inj_process *process);
+
+/*
  * seize.c: bring every thread that /proc lists and that we do not know under control.
  * newborn: in the middle of a hold: follow clones, and interrupt at once. ret_n_new: threads
  * added. Return: 0; INJ_ALREADY_TRACED, INJ_PROCESS_GONE; -EAGAIN when a thread id was recycled

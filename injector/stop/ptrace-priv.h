@@ -70,6 +70,8 @@ bool inj_pt_has_user_dispatch(pid_t tid);
 int inj_pt_peek(pid_t tid, struct inj_stop *ret);
 /* Take the report of a zombie, so that its process or parent gets it. */
 void inj_pt_reap(pid_t tid);
+/* The same for a zombie that another thread of ours traces. */
+void inj_pt_reap_for_agent(pid_t tid);
 /*
  * Wait for the next stop (or the end) of one thread.
  * Return: 0; -ETIMEDOUT; -ECHILD.

@@ -180,7 +180,7 @@ static int look(pid_t tid, int options, siginfo_t *info)
 
 	info->si_pid = 0;
 	do
-		r = waitid(P_PID, (id_t)tid, info, options | WNOHANG | __WALL | __WNOTHREAD);
+		r = waitid(P_PID, (id_t)tid, info, options | WNOHANG | __WALL);
 	while (r < 0 && errno == EINTR);
 	return r < 0 ? -errno : 0;
 }
@@ -188,7 +188,7 @@ static int look(pid_t tid, int options, siginfo_t *info)
 int inj_pt_peek(pid_t tid, struct inj_stop *ret)
 {
 	siginfo_t info;
-	int r = look(tid, WEXITED | WSTOPPED | WNOWAIT, &info);
+	int r = look(tid, WEXITED | WSTOPPED | WNOWAIT | __WNOTHREAD, &info);
 
 	if (r < 0)
 		return r;
@@ -200,7 +200,17 @@ void inj_pt_reap(pid_t tid)
 {
 	siginfo_t info;
 
-	look(tid, WEXITED, &info);
+	look(tid, WEXITED | __WNOTHREAD, &info);
+}
+
+void inj_pt_reap_for_agent(pid_t tid)
+{
+	siginfo_t info;
+
+	/* Whatever is asked for, stops of tracees are reported, too, and would be taken away. */
+	if (look(tid, WEXITED | WNOWAIT, &info) == 0 && info.si_pid != 0 &&
+	    decode(&info).kind == INJ_STOP_ENDED)
+		look(tid, WEXITED, &info);
 }
 
 void inj_pt_pause(unsigned n_before, uint64_t deadline_ns)

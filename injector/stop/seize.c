@@ -13,6 +13,8 @@
 #include "injector/process/tasks.h"
 #include "injector/stop/hold-priv.h"
 
+#define MAX_LOOKS 3
+
 /* Without TRACESYSGOOD a SIGTRAP that somebody sent would look like a stop of ours. */
 #define OPTIONS_QUIET (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
 
@@ -32,7 +34,10 @@ static int refuse_traced(const struct inj_hold *hold, pid_t tid, const struct in
 	return r;
 }
 
-/* The kernel refused: the thread is a zombie, or traced; by us when it was born traced. */
+/*
+ * The kernel refused: the thread is a zombie, or traced; by us when it was born traced.
+ * -EPERM: there is no reason to be seen.
+ */
 static int examine_refused(struct hold_attempt *attempt, struct inj_hold *hold, pid_t tid)
 {
 	struct inj_status status;
@@ -49,21 +54,27 @@ static int examine_refused(struct hold_attempt *attempt, struct inj_hold *hold, 
 	}
 	if (status.tracer_pid == attempt->agent_tid)
 		return inj_hold_add(hold, tid);
-	if (status.tracer_pid != 0)
-		return refuse_traced(hold, tid, &status, attempt->why);
-	return inj_broke(attempt->why, -EPERM,
-			 "the kernel does not let us trace thread %d of process %d; "
-			 "CAP_SYS_PTRACE is needed", (int)tid, (int)hold->process->pid);
+	return status.tracer_pid ? refuse_traced(hold, tid, &status, attempt->why) : -EPERM;
 }
 
 static int seize_one(struct hold_attempt *attempt, struct inj_hold *hold, pid_t tid, bool newborn)
 {
-	int r = inj_pt_seize(tid, OPTIONS_QUIET | (newborn ? PTRACE_O_TRACECLONE : 0));
+	unsigned long options = OPTIONS_QUIET | (newborn ? PTRACE_O_TRACECLONE : 0);
+	int r = inj_pt_seize(tid, options);
 
+	/* An execve turns a dead main thread into a living one between two looks. */
+	for (unsigned i = 0; r == -EPERM && i < MAX_LOOKS; i++) {
+		r = examine_refused(attempt, hold, tid);
+		if (r != -EPERM)
+			return r;
+		r = inj_pt_seize(tid, options);
+	}
 	if (r == -ESRCH)
 		return 0;
 	if (r == -EPERM)
-		return examine_refused(attempt, hold, tid);
+		return inj_broke(attempt->why, r,
+				 "the kernel does not let us trace thread %d of process %d; "
+				 "CAP_SYS_PTRACE is needed", (int)tid, (int)hold->process->pid);
 	if (r < 0)
 		return inj_broke(attempt->why, r, "cannot seize thread %d", (int)tid);
 	if (tgkill(hold->process->pid, tid, 0) < 0)

@@ -75,13 +75,22 @@ static int attempt_on_agent(void *argument)
 	return inj_hold_attempt(attempt);
 }
 
+/* Runs on the caller's thread while the agent is busy. */
+static void rescue(void *argument)
+{
+	const struct inj_tracer *tracer = argument;
+
+	for (size_t i = 0; i < tracer->n_holds; i++)
+		inj_hold_rescue(tracer->holds[i].process);
+}
+
 static int try_hold(struct inj_tracer *tracer, struct hold_attempt *attempt)
 {
 	attempt->holds = tracer->holds;
 	attempt->n_holds = tracer->n_holds;
 	inj_agent_stay_awake(tracer->agent, true);
 
-	int r = inj_agent_run(tracer->agent, attempt_on_agent, attempt);
+	int r = inj_agent_run_watched(tracer->agent, attempt_on_agent, attempt, rescue, tracer);
 
 	tracer->first_interrupt_ns = attempt->first_interrupt_ns;
 	tracer->unclean = attempt->unclean;

@@ -30,7 +30,8 @@ struct inj_hold {
  * commits in one hold). It traces from a thread of its own, so that the end of that thread can
  * set free even who never stops; its functions may be called by any thread, one at a time.
  * SIGCHLD: the kernel sends one for every stop. Block it in all threads where that can be done:
- * then the tracer, which takes them, is woken at once instead of after half a millisecond.
+ * then the tracer, which takes them, is woken at once instead of after half a millisecond. No
+ * other thread may wait for just any child (waitpid(-1)) meanwhile: it would be given the stops.
  */
 struct inj_tracer;
 
