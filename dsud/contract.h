@@ -94,6 +94,10 @@
 #define DSUD_KEY_TEXT "text"                     /* s: one line for people */
 #define DSUD_KEY_ATTEMPT "attempt"               /* u */
 
+/* Keys of UpdateCompleted's summary, a{sv}: kind, patch, state, result, targets. */
+#define DSUD_KEY_KIND "kind"       /* s */
+#define DSUD_KEY_TARGETS "targets" /* au */
+
 /*
  * Keys of a report, aa{sv} with one entry per target. The first group is the JSON object of
  * apply, revert and check, in this order; error, message and blockers only when there are some.
