@@ -27,7 +27,10 @@ enum ctl_exit {
 /* Exit code for an error name of the bus; CTL_EXIT_FAILED for one that is not known. */
 enum ctl_exit ctl_outcome_of_error(const char *name);
 
-/* One sentence: what to do next; NULL when the error's own text has to do. */
+/*
+ * One sentence: what to do next, beside what the message of the error says itself; NULL when that
+ * is enough.
+ */
 const char *ctl_outcome_advice(const char *name);
 
 /*

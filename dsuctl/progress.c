@@ -39,7 +39,8 @@ char *ctl_progress_line(const json_t *event, uint64_t remaining_ns)
 	if (attempt > 0)
 		snprintf(attempts, sizeof(attempts), ", attempt %" PRIu64, attempt);
 	if (remaining_ns != UINT64_MAX)
-		snprintf(left, sizeof(left), ", %" PRIu64 " s left", remaining_ns / 1000000000);
+		snprintf(left, sizeof(left), ", %" PRIu64 " s left",
+			 remaining_ns / 1000000000 + (remaining_ns % 1000000000 > 0));
 	if (asprintf(&line, "%s%s%s%s%s", phase, attempts, left, *text ? ": " : "", text) < 0)
 		return NULL;
 	return line;

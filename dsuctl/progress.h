@@ -27,7 +27,8 @@ void ctl_progress_clear(struct ctl_progress *progress);
 
 /*
  * The line for an event: "wait, attempt 3, 7 s left: worker(4712) is in hello".
- * remaining_ns: UINT64_MAX leaves the time out. Return: malloc'ed, NULL when out of memory.
+ * remaining_ns: shown as seconds begun; UINT64_MAX leaves the time out.
+ * Return: malloc'ed, NULL when out of memory.
  */
 char *ctl_progress_line(const json_t *event, uint64_t remaining_ns);
 

@@ -27,7 +27,7 @@ static const char *result_words(const char *result)
 		{"refused", "refused, left unchanged"},
 		{"blocked", "blocked, left unchanged"},
 		{"failed", "failed"},
-		{"gone", "gone"},
+		{"gone", "has no target"},
 	};
 
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(table); i++)

@@ -39,6 +39,8 @@ static const char *mark_words(const char *mark)
 		return "<- old code";
 	if (strcmp(mark, "replacement") == 0)
 		return "<- new code";
+	if (strcmp(mark, "to-be-patched") == 0)
+		return "<- to be patched";
 	if (strcmp(mark, "stub") == 0)
 		return "<- stub";
 	return mark;

@@ -51,8 +51,35 @@ static bool is_under_way(const char *state)
 	return strcmp(state, DSUD_STATE_QUEUED) == 0 || strcmp(state, DSUD_STATE_RUNNING) == 0;
 }
 
+static bool has_process(const json_t *processes, json_int_t pid)
+{
+	const json_t *process;
+	size_t index;
+
+	json_array_foreach(processes, index, process)
+		if (json_integer_value(json_object_get(process, DSUD_KEY_PID)) == pid)
+			return true;
+	return false;
+}
+
+/* Where targets were named, only their updates are of interest. */
+static bool is_wanted(const struct ctl_client *client, const json_t *properties,
+		      const json_t *processes)
+{
+	const json_t *pid;
+	size_t index;
+
+	if (client->options->n_targets == 0)
+		return true;
+	json_array_foreach(json_object_get(properties, "Targets"), index, pid)
+		if (has_process(processes, json_integer_value(pid)))
+			return true;
+	return false;
+}
+
 /* An entry of ListUpdates: number, kind, patch, state, result, object. */
-static int add_update(const struct ctl_client *client, const json_t *entry, json_t *updates)
+static int add_update(const struct ctl_client *client, const json_t *entry,
+		      const json_t *processes, json_t *updates)
 {
 	const char *state = json_string_value(json_array_get(entry, 3));
 	const char *path = json_string_value(json_array_get(entry, 5));
@@ -63,12 +90,13 @@ static int add_update(const struct ctl_client *client, const json_t *entry, json
 	/* One that ended meanwhile is no longer of interest. */
 	if (!is_under_way(state) ||
 	    ctl_client_properties(client, path, DSUD_IFACE_UPDATE, &properties) < 0 ||
-	    !is_under_way(ctl_json_get_text(properties, "State")))
+	    !is_under_way(ctl_json_get_text(properties, "State")) ||
+	    !is_wanted(client, properties, processes))
 		return 0;
 	return json_array_append_new(updates, update_of(properties)) < 0 ? -ENOMEM : 0;
 }
 
-static int ask_updates(const struct ctl_client *client, json_t **ret)
+static int ask_updates(const struct ctl_client *client, const json_t *processes, json_t **ret)
 {
 	CTL_MESSAGE sd_bus_message *call = NULL;
 	CTL_JSON json_t *list = NULL, *updates = json_array();
@@ -83,7 +111,7 @@ static int ask_updates(const struct ctl_client *client, json_t **ret)
 	if (r > 0)
 		return r;
 	json_array_foreach(list, index, entry) {
-		r = add_update(client, entry, updates);
+		r = add_update(client, entry, processes, updates);
 		if (r < 0)
 			return ctl_client_fail(client, NULL, r);
 	}
@@ -136,7 +164,8 @@ static int print_processes(const struct ctl_output *output, const json_t *proces
 	json_array_foreach(processes, i, process)
 		json_array_foreach(json_object_get(process, DSUD_KEY_PATCHES), j, patch)
 			add_patch(table, process, patch);
-	if (output->has_legend && ctl_table_n_rows(table) == 0)
+	if (output->has_legend && ctl_table_n_rows(table) == 0 &&
+	    ctl_outcome_of_list(processes) == CTL_EXIT_DONE)
 		fprintf(output->stream, "No patches.\n");
 	return ctl_table_print(table, output, 0);
 }
@@ -229,7 +258,7 @@ int ctl_verb_status(const struct ctl_options *options)
 	r = ask_processes(&client, &processes);
 	if (r > 0)
 		return r;
-	r = ask_updates(&client, &updates);
+	r = ask_updates(&client, processes, &updates);
 	if (r > 0)
 		return r;
 	if (options->json != CTL_JSON_OFF)

@@ -350,7 +350,7 @@ static int on_stacks(sd_bus_message *m, void *userdata, sd_bus_error *error)
 				"mark", "s", "patched",
 				6, "frame", "u", 1, "address", "s", "0x401100", "function", "s",
 				"main", "offset", "t", (uint64_t)256, "module", "s", "server",
-				"mark", "s", "",
+				"mark", "s", "to-be-patched",
 			4, "tid", "u", 4712, "comm", "s", "worker", "reliable", "b", 0,
 			"frames", "aa{sv}", 1,
 				6, "frame", "u", 0, "address", "s", "0x7f00", "function", "s", "",

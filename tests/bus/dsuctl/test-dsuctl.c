@@ -272,6 +272,7 @@ Test(dsuctl, status_of_nothing)
 	RUN(&cli, socket_option, "status", "--pid=1");
 	cli_expect_code(&cli, 5);
 	cli_expect_err(&cli, "There is no process 1.");
+	cr_assert_str_eq(cli.out, "");
 }
 
 Test(dsuctl, stacks)
@@ -283,6 +284,7 @@ Test(dsuctl, stacks)
 	cli_expect_out(&cli, "Thread 4711 server\n");
 	cli_expect_out(&cli, "hello+0x10");
 	cli_expect_out(&cli, "<- old code");
+	cli_expect_out(&cli, "<- to be patched");
 	cli_expect_out(&cli, "Thread 4712 worker (stack not readable to its end)");
 	cli_done(&cli);
 	RUN(&cli, socket_option, "stacks", "--pid=4711", "--patch", scene("good"), "--json=short");
@@ -362,7 +364,7 @@ Test(dsuctl, progress_on_a_terminal)
 	static struct screen screen;
 
 	screen.fd = cli_start_on_terminal(&cli, arguments, false);
-	expect_on_screen(&screen, "\rwait, attempt 3, 7 s left: worker(4712) is in hello\033[K");
+	expect_on_screen(&screen, "\rwait, attempt 3, 8 s left: worker(4712) is in hello\033[K");
 	cr_assert_eq(kill(cli.pid, SIGINT), 0);
 	expect_on_screen(&screen, "\r\033[Kdsuctl: Cancelling");
 	expect_on_screen(&screen, "It was cancelled.");

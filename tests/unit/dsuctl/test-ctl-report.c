@@ -46,7 +46,7 @@ Test(progress, lines)
 					   "worker(4712) is in hello");
 	char *text = ctl_progress_line(event, 7400000000);
 
-	cr_assert_str_eq(text, "wait, attempt 3, 7 s left: worker(4712) is in hello");
+	cr_assert_str_eq(text, "wait, attempt 3, 8 s left: worker(4712) is in hello");
 	free(text);
 	text = ctl_progress_line(event, UINT64_MAX);
 	cr_assert_str_eq(text, "wait, attempt 3: worker(4712) is in hello");
