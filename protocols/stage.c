@@ -90,6 +90,29 @@ static void fill_pads(const struct upd_plan *plan, uint8_t *view)
 	       sizeof(plan->pad_frames_data));
 }
 
+/*
+ * A resolver of the patch that wrote into its own data has split that page from the file, so words bound after it ran go
+ * into the target's own copy as well.
+ */
+static int finish_late_words(struct upd_subject *subject, struct inj_why *why)
+{
+	const struct upd_plan *plan = subject->plan;
+	INJ_FREE uint64_t *offsets = NULL;
+	size_t n = 0;
+	int r = inj_image_late_words(plan->image, &offsets, &n, why);
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		uint64_t word;
+
+		memcpy(&word, subject->space.view + plan->image_offset + offsets[i], sizeof(word));
+		r = inj_writer_fill(subject->writer, plan->image_base + offsets[i], &word,
+				    sizeof(word));
+		if (r < 0)
+			inj_broke(why, r, "binding indirect functions in process %d", subject->pid);
+	}
+	return r;
+}
+
 static int link_patch(struct upd_subject *subject, struct upd_remote *remote, struct inj_why *why)
 {
 	struct upd_plan *plan = subject->plan;
@@ -102,7 +125,7 @@ static int link_patch(struct upd_subject *subject, struct upd_remote *remote, st
 	r = inj_image_link(plan->image, plan->image_base, plan->bindings, run_ifunc, remote,
 			   subject->space.view + plan->image_offset, why);
 	inj_fault_point("linked");
-	return r;
+	return r == 0 ? finish_late_words(subject, why) : r;
 }
 
 static int stage(struct upd_subject *subject, uint64_t deadline_ns, struct inj_why *why)

@@ -31,13 +31,20 @@
 
 /*
  * Replace the function with the symbol `old` in the main program, or in the only module that has
- * it, by `new_function`, a function of the patch that may be static. Where several source files
- * have a static function of that name: DSU_REPLACE(DSU_SYMBOL("b.c", old), new_function).
+ * it, by `new_function`, a function of the patch, defined anywhere in the same source file or in
+ * another one. Where several source files of the target have a static function of that name: DSU_REPLACE(DSU_SYMBOL("b.c", old), new_function).
  */
 #define DSU_REPLACE(old, new_function)                                                             \
 	DSU_MANIFEST_REPLACE_(__COUNTER__, "", "", #old, new_function, #new_function)
 
-/* The same in one module, named by its SONAME or base name, a string literal. */
+/*
+ * Before the definition of a new function that is static:
+ *
+ *	DSU_NEW static void hello_v2(void) { ... }
+ */
+#define DSU_NEW __attribute__((used))
+
+/* DSU_REPLACE() in one module, named by its SONAME or base name, a string literal. */
 #define DSU_REPLACE_IN(module, old, new_function)                                                  \
 	DSU_MANIFEST_REPLACE_(__COUNTER__, "" module, "", #old, new_function, #new_function)
 
@@ -114,11 +121,27 @@ extern __attribute__((visibility("hidden"))) struct dsu_manifest_patch dsu_patch
 
 #define DSU_MANIFEST_PASTE_(a, b) DSU_MANIFEST_PASTED_(a, b)
 #define DSU_MANIFEST_PASTED_(a, b) a##b
-/* The address keeps its own type: no cast, so it is a constant initialiser in C++ too. */
+/*
+ * In C the new function may be defined further down, so it is not named as an identifier but by its
+ * symbol. A static function that nothing else uses needs DSU_NEW then, or the compiler drops it. In
+ * C++, whose symbols are mangled, it must have been declared.
+ */
+#ifdef __cplusplus
+#define DSU_MANIFEST_DECLARE_(number, function_name)
+#define DSU_MANIFEST_ADDRESS_TYPE_(function) __typeof__(&(function))
+#define DSU_MANIFEST_ADDRESS_(number, function) &(function)
+#else
+#define DSU_MANIFEST_DECLARE_(number, function_name)                                               \
+	extern void DSU_MANIFEST_PASTE_(dsu_new_, number)(void) __asm__(function_name);
+typedef void (*dsu_new_function)(void);
+#define DSU_MANIFEST_ADDRESS_TYPE_(function) dsu_new_function
+#define DSU_MANIFEST_ADDRESS_(number, function) DSU_MANIFEST_PASTE_(dsu_new_, number)
+#endif
 #define DSU_MANIFEST_REPLACE_(number, module, file, name, function, function_name)                 \
+	DSU_MANIFEST_DECLARE_(number, function_name)                                               \
 	static struct {                                                                            \
 		struct dsu_manifest_header header;                                                 \
-		__typeof__(&(function)) address;                                                   \
+		DSU_MANIFEST_ADDRESS_TYPE_(function) address;                                      \
 		char strings_1[sizeof(module)];                                                    \
 		char strings_2[sizeof(file)];                                                      \
 		char strings_3[sizeof(name)];                                                      \
@@ -126,6 +149,6 @@ extern __attribute__((visibility("hidden"))) struct dsu_manifest_patch dsu_patch
 	} DSU_MANIFEST_PASTE_(dsu_replace_, number) DSU_MANIFEST_ATTRIBUTES_ = {                   \
 		{DSU_MANIFEST_MAGIC, DSU_MANIFEST_VERSION, DSU_MANIFEST_REPLACE,                   \
 		 sizeof(DSU_MANIFEST_PASTE_(dsu_replace_, number)), 0},                            \
-		&(function), module, file, name, function_name}
+		DSU_MANIFEST_ADDRESS_(number, function), module, file, name, function_name}
 
 #endif

@@ -8,7 +8,7 @@ DSU_PATCH("greeting-v2", "2.0");
 /* A private variable of the server: simply declared. */
 extern atomic_ulong greeted;
 
-static void greet_v2(const char *name, char *reply, size_t size)
+DSU_NEW static void greet_v2(const char *name, char *reply, size_t size)
 {
 	unsigned long number = atomic_fetch_add(&greeted, 1) + 1;
 

@@ -10,6 +10,13 @@
 
 #include <dsu/patch.h>
 
+/* Link-time optimisation renames static functions. */
+#ifdef NO_STATIC
+#define LOCAL
+#else
+#define LOCAL DSU_NEW static
+#endif
+
 DSU_PATCH("link-all", "1.0");
 
 extern int greeted;
@@ -42,12 +49,12 @@ static const char *const names[] = {"none", "one", "two", "three"};
 static size_t (*volatile length_of)(const char *) = strlen;
 static void *(*volatile copy_by_pointer)(void *, const void *, size_t) = memcpy;
 
-static int by_table(int which, int x)
+LOCAL int by_table(int which, int x)
 {
 	return table[which & 3](x);
 }
 
-static const char *by_switch(int x)
+LOCAL const char *by_switch(int x)
 {
 	switch (x) {
 	case 0:
@@ -71,7 +78,7 @@ static const char *by_switch(int x)
 	}
 }
 
-static int data_new(int x)
+LOCAL int data_new(int x)
 {
 	greeted += x;
 	counter_b++;
@@ -85,7 +92,7 @@ static int compare(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
-static int libc_new(char *out, size_t size, int n)
+LOCAL int libc_new(char *out, size_t size, int n)
 {
 	int numbers[] = {5, 3, 9, 1};
 
@@ -101,7 +108,7 @@ static int libc_new(char *out, size_t size, int n)
 	return n;
 }
 
-static long tls_new(int x)
+LOCAL long tls_new(int x)
 {
 	turns += x;
 	history[2] = turns;
@@ -109,7 +116,7 @@ static long tls_new(int x)
 	return history[1] + history[2] + private_tls;
 }
 
-static void *tls_address_new(void)
+LOCAL void *tls_address_new(void)
 {
 	return &history[3];
 }

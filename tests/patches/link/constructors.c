@@ -23,7 +23,7 @@ __attribute__((destructor)) static void stop(void)
 	greeted = 3;
 }
 
-static int hello_new(void)
+DSU_NEW static int hello_new(void)
 {
 	return greeted;
 }

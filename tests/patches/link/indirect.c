@@ -4,6 +4,13 @@
  */
 #include <dsu/patch.h>
 
+/* Link-time optimisation renames static functions. */
+#ifdef NO_STATIC
+#define LOCAL
+#else
+#define LOCAL DSU_NEW static
+#endif
+
 DSU_PATCH("link-indirect", "1.0");
 
 extern int resolver_runs;
@@ -38,7 +45,7 @@ int exported(int x) __attribute__((ifunc("resolve_exported")));
 
 static int (*volatile by_pointer)(int) = exported;
 
-static int indirect_new(int x)
+LOCAL int indirect_new(int x)
 {
 	return local(x) + exported(x) + by_pointer(x);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <dsu/patch.h>
 
-static const char *greeting_v3(void)
+DSU_NEW static const char *greeting_v3(void)
 {
 	return "hello, third world";
 }

@@ -2,7 +2,7 @@
 #include <dsu/patch.h>
 #include <time.h>
 
-static long nap_v2(long us)
+DSU_NEW static long nap_v2(long us)
 {
 	struct timespec pause = { .tv_nsec = us * 1000 };
 

@@ -3,7 +3,7 @@
 
 extern int nobody_has_this;
 
-static const char *greeting_v2(void)
+DSU_NEW static const char *greeting_v2(void)
 {
 	return nobody_has_this ? "a" : "b";
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <dsu/patch.h>
 
-static long first_v2(long x)
+DSU_NEW static long first_v2(long x)
 {
 	return x + 200;
 }
 
-static long second_v2(long x)
+DSU_NEW static long second_v2(long x)
 {
 	return x + 2000;
 }

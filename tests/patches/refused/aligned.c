@@ -5,7 +5,7 @@ DSU_PATCH("aligned", "1");
 
 static __attribute__((aligned(8192))) char huge_pages[8192] = {1};
 
-static int hello_new(int x)
+DSU_NEW static int hello_new(int x)
 {
 	return huge_pages[x];
 }

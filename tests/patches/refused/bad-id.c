@@ -3,7 +3,7 @@
 
 DSU_PATCH(BAD_ID, BAD_VERSION);
 
-static int hello_new(void)
+DSU_NEW static int hello_new(void)
 {
 	return 2;
 }

@@ -5,7 +5,7 @@
 
 DSU_PATCH("declared", "1");
 
-static int hello_new(void)
+DSU_NEW static int hello_new(void)
 {
 	return 2;
 }

@@ -16,7 +16,7 @@ static int (*resolve(void))(void)
 #ifdef EXPORTED
 int hello_new(void) __attribute__((ifunc("resolve")));
 #else
-static int hello_new(void) __attribute__((ifunc("resolve")));
+DSU_NEW static int hello_new(void) __attribute__((ifunc("resolve")));
 #endif
 
 DSU_REPLACE(hello, hello_new);

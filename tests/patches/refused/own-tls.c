@@ -6,7 +6,7 @@ DSU_PATCH("own-tls", "1");
 static __thread int my_count;
 __thread int my_total = 4;
 
-static int hello_new(void)
+DSU_NEW static int hello_new(void)
 {
 	return ++my_count + ++my_total;
 }

@@ -5,7 +5,7 @@ DSU_PATCH("trampoline", "1");
 
 extern int call(int (*function)(int), int x);
 
-static int hello_new(int x)
+DSU_NEW static int hello_new(int x)
 {
 	int inner(int y)
 	{

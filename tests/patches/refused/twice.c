@@ -3,12 +3,12 @@
 
 DSU_PATCH("twice", "1");
 
-static int hello_new(void)
+DSU_NEW static int hello_new(void)
 {
 	return 2;
 }
 
-static int hello_newer(void)
+DSU_NEW static int hello_newer(void)
 {
 	return 3;
 }
