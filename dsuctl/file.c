@@ -29,6 +29,12 @@ static int fail(const struct ctl_options *options, const char *list, const char 
 int ctl_file_open(const struct ctl_options *options, const char *list, const char *path,
 		  int *ret_fd)
 {
+	/* Both ends may be sockets and agree to pass descriptors; ssh in between drops them. */
+	if (options->host)
+		return ctl_fail(options, list, CTL_ERROR_UNSUPPORTED,
+				"A patch file cannot be handed to another host; copy it there and "
+				"run dsuctl on that host.");
+
 	struct stat status;
 	/* Non-blocking, or a fifo without a writer would hang the open itself. */
 	INJ_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -58,10 +64,6 @@ int ctl_file_new_call(const struct ctl_client *client, const char *method, int f
 
 	if (!name)
 		return ctl_fail_errno(client->options, client->list, -ENOMEM);
-	if (sd_bus_can_send(client->bus, SD_BUS_TYPE_UNIX_FD) <= 0)
-		return ctl_fail(client->options, client->list, CTL_ERROR_UNSUPPORTED,
-				"A patch file cannot be handed to another host; copy it there and "
-				"run dsuctl on that host.");
 	/* D-Bus strings are UTF-8, file names are any bytes. */
 	inj_printable(name);
 	r = ctl_client_new_call(client, method, &call);

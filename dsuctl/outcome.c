@@ -123,6 +123,11 @@ enum ctl_exit ctl_outcome_of_target(const json_t *target)
 	return *result ? CTL_EXIT_FAILED : CTL_EXIT_DONE;
 }
 
+bool ctl_outcome_is_cancelled(const json_t *target)
+{
+	return strcmp(ctl_json_get_text(target, DSUD_KEY_ERROR), DSUD_ERROR_CANCELLED) == 0;
+}
+
 static size_t rank(enum ctl_exit code)
 {
 	size_t i = 0;
@@ -135,14 +140,17 @@ static size_t rank(enum ctl_exit code)
 enum ctl_exit ctl_outcome_of_list(const json_t *list)
 {
 	enum ctl_exit worst = CTL_EXIT_DONE;
+	bool is_cancelled = false;
 	const json_t *target;
 	size_t index;
 
 	json_array_foreach(list, index, target) {
 		enum ctl_exit code = ctl_outcome_of_target(target);
 
-		if (rank(code) < rank(worst))
+		if (ctl_outcome_is_cancelled(target))
+			is_cancelled = true;
+		else if (rank(code) < rank(worst))
 			worst = code;
 	}
-	return worst;
+	return worst == CTL_EXIT_DONE && is_cancelled ? CTL_EXIT_FAILED : worst;
 }

@@ -3,6 +3,7 @@
 #define CTL_OUTCOME_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* Exit codes, a contract with scripts. */
 enum ctl_exit {
@@ -39,9 +40,13 @@ const char *ctl_outcome_advice(const char *name);
  */
 enum ctl_exit ctl_outcome_of_target(const json_t *target);
 
+/* Was it left alone because the update was cancelled, maybe on account of another target? */
+bool ctl_outcome_is_cancelled(const json_t *target);
+
 /*
  * Exit code for a list of such entries: the gravest, in the order failed, not allowed, no target,
- * refused, blocked, done. An empty list is done: nothing was asked of anybody.
+ * refused, blocked, done. Entries that were cancelled count (as failed) only where no other entry
+ * says why. An empty list is done: nothing was asked of anybody.
  */
 enum ctl_exit ctl_outcome_of_list(const json_t *list);
 

@@ -165,6 +165,7 @@ static bool is_bad(const json_t *target)
 static void print_advice(const json_t *report)
 {
 	CTL_JSON json_t *given = json_object();
+	bool is_cancelled = ctl_outcome_of_list(report) == CTL_EXIT_FAILED;
 	const json_t *target;
 	size_t index;
 
@@ -172,7 +173,8 @@ static void print_advice(const json_t *report)
 		const char *error = ctl_json_get_text(target, DSUD_KEY_ERROR);
 		const char *advice = ctl_outcome_advice(error);
 
-		if (!advice || json_object_get(given, error))
+		if (!advice || json_object_get(given, error) ||
+		    (ctl_outcome_is_cancelled(target) && !is_cancelled))
 			continue;
 		json_object_set_new(given, error, json_true());
 		ctl_complain("%s", advice);

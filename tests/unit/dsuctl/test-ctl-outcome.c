@@ -78,6 +78,8 @@ Test(outcome, the_gravest_of_all_targets)
 		{"[{'result':'refused','error':'org.dsud1.Error.BadSignature'}]", 6},
 		{"[{'result':'refused','error':'org.dsud1.Error.NoSuchProcess'}]", 5},
 		{"[{'result':'unchanged','error':'org.dsud1.Error.Cancelled'}]", 1},
+		{"[{'result':'unchanged','error':'org.dsud1.Error.Cancelled'},"
+		 "{'result':'blocked','error':'org.dsud1.Error.Blocked'}]", 3},
 		{"[{'result':'failed','error':'org.dsud1.Error.Busy'},{'result':'blocked'}]", 1},
 	};
 
