@@ -5,6 +5,8 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <pty.h>
 #include <signal.h>
@@ -23,9 +25,30 @@
 #define MAX_ARGUMENTS 32
 #define MAX_FILES     8
 
+static struct {
+	char bus[256];
+	unsigned user;
+	char path[PATH_MAX];
+} world = {.bus = "unix:path=/nonexistent/bus"};
+
 static char directory[64];
 static char files[MAX_FILES][PATH_MAX];
 static size_t n_files;
+
+void cli_set_bus(const char *address)
+{
+	snprintf(world.bus, sizeof(world.bus), "%s", address);
+}
+
+void cli_set_user(unsigned user)
+{
+	world.user = user;
+}
+
+void cli_set_path(const char *path)
+{
+	snprintf(world.path, sizeof(world.path), "%s:/usr/bin:/bin", path);
+}
 
 __attribute__((destructor)) static void remove_files(void)
 {
@@ -75,11 +98,19 @@ static void become_dsuctl(const char *const *arguments, int out, int err)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
-	setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
+	setenv("DBUS_SYSTEM_BUS_ADDRESS", world.bus, 1);
+	if (world.path[0])
+		setenv("PATH", world.path, 1);
 	setenv("TERM", "xterm", 1);
 	setenv("PAGER", "cat", 1);
 	unsetenv("NO_COLOR");
-	execv(build_path("dsuctl/dsuctl"), argv);
+	/* The program is opened before, for a user who may not be let into its directory. */
+	int program = open(build_path("dsuctl/dsuctl"), O_RDONLY | O_CLOEXEC);
+
+	if (world.user && (setgroups(0, NULL) < 0 || setgid(world.user) < 0 ||
+			   setuid(world.user) < 0))
+		_exit(126);
+	fexecve(program, argv, environ);
 	_exit(127);
 }
 
@@ -159,6 +190,26 @@ json_t *cli_document(const struct cli *cli)
 	json_t *document = json_loads(cli->out, JSON_REJECT_DUPLICATES, &error);
 
 	cr_assert_not_null(document, "%s in: %s", error.text, cli->out);
+	return document;
+}
+
+json_t *cli_expect_target(const struct cli *cli, const char *result, const char *error)
+{
+	json_t *document = cli_document(cli);
+	json_t *targets = json_object_get(document, "targets");
+	json_t *target = json_array_get(targets, 0);
+	const char *found = json_string_value(json_object_get(target, "error"));
+	const char *message = json_string_value(json_object_get(target, "message"));
+
+	cr_assert_eq(json_array_size(targets), 1, "%s", cli->out);
+	cr_assert_str_eq(json_string_value(json_object_get(target, "result")), result, "%s",
+			 cli->out);
+	cr_assert_eq(found != NULL, *error != '\0', "%s", cli->out);
+	if (found) {
+		cr_assert_eq(strncmp(found, "org.dsud1.Error.", 16), 0, "%s", cli->out);
+		cr_assert_str_eq(found + 16, error, "%s", cli->out);
+		cr_assert(message && strlen(message) > 20, "%s", cli->out);
+	}
 	return document;
 }
 

@@ -8,7 +8,12 @@
 
 #include "injector/base/cleanup.h"
 
-/* One run of dsuctl: what it printed and how it ended. No real daemon is ever found. */
+/* How dsuctl is started from now on. Without a bus, no daemon of the host is ever found. */
+void cli_set_bus(const char *address);	/* of the system bus */
+void cli_set_user(unsigned user);	/* instead of the test's own */
+void cli_set_path(const char *path);	/* directory that comes first in $PATH */
+
+/* One run of dsuctl: what it printed and how it ended. */
 struct cli {
 	pid_t pid;
 	int out_fd, err_fd;
@@ -32,6 +37,12 @@ void cli_run(struct cli *ret, const char *const *arguments);
 
 /* Standard output must be exactly one JSON document; the caller's reference. */
 json_t *cli_document(const struct cli *cli);
+
+/*
+ * One document with one target: its result and error ("" for none, else without its prefix) are
+ * these. Return: the document, the caller's reference.
+ */
+json_t *cli_expect_target(const struct cli *cli, const char *result, const char *error);
 
 /* The test fails, and shows what was printed. */
 void cli_expect_code(const struct cli *cli, int code);
