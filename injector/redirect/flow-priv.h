@@ -11,12 +11,14 @@
 
 /* Who leads where, as far as the entry and the padding around the function are concerned. */
 struct inj_flow_map {
-	uint32_t sources[INJ_SITE_MAX_COVERED]; /* per target offset: bit n set: branch at offset n */
+	uint32_t sources[INJ_SITE_MAX_COVERED]; /* per target offset: bit n set: branch at offset n
+						 */
 	uint32_t outside;   /* bit n set: offset n is reached from beyond the first 32 bytes, from
 			       other code or through data */
 	bool opaque;        /* any instruction start may be reached */
 	bool runs_on;       /* the last instruction may lead into what follows the function */
 	bool switches;      /* there is an indirect jump */
+	bool leaves;        /* there is a direct jump to elsewhere */
 	uint8_t before[INJ_WINDOW_MAX]; /* 1: byte of text's window that a branch leads to */
 	uint8_t after[INJ_WINDOW_MAX];
 	inj_addr refers[INJ_FLOW_MAX_REFERS]; /* addresses that the function's code forms */

@@ -2,7 +2,7 @@
 /*
  * Who can reach the first bytes of a function, other than by entering it? Owns the collection of
  * branches. The answer errs on the side of "reached": code that does not decode makes everything
- * reachable, and a byte pattern that only looks like a jump counts as one.
+ * reachable, and every plausible reading of other code counts.
  */
 #include "injector/redirect/flow-priv.h"
 
@@ -13,6 +13,9 @@
 #define MAX_DECODED_BYTES (16u << 20)
 /* Numbers below are no addresses. */
 #define LOWEST_ADDRESS 65536u
+/* Functions of one assembly file jump into each other; a compiler's only into their own parts. */
+#define NEIGHBOURHOOD (64u << 10)
+#define SHORT_REACH 144u
 
 static void note_target(const struct inj_text *text, struct inj_flow_map *map, uint64_t source,
 			inj_addr target)
@@ -68,6 +71,9 @@ static void decode_body(const struct inj_text *text, struct inj_flow_map *map)
 		}
 		if (insn.has_target)
 			note_target(text, map, offset, insn.target);
+		if (insn.has_target && insn.flow != INJ_FLOW_CALL &&
+		    insn.target - text->address >= size)
+			map->leaves = true;
 		if (insn.flow == INJ_FLOW_JUMP_INDIRECT)
 			map->switches = true;
 		note_refers(map, &insn);
@@ -87,22 +93,42 @@ static void note_labels(const struct inj_text *text, struct inj_flow_map *map)
 	}
 }
 
-static void scan_module(const struct inj_text *text, struct inj_flow_map *map)
+typedef bool (*scan_fn)(const uint8_t *, size_t, inj_addr, size_t, struct inj_range, size_t *,
+			inj_addr *);
+
+/* Search the part of the module's code within `reach` bytes of the entry. */
+static void scan(const struct inj_text *text, struct inj_flow_map *map, scan_fn find,
+		 uint64_t reach)
 {
 	struct inj_range inner = { text->address + 1, text->address + INJ_ENTRY_BYTES };
-	size_t from = 0;
+	uint64_t entry = text->address - text->code_address;
+	size_t end = entry + reach < text->n_code ? entry + reach : text->n_code;
+	size_t from = entry > reach ? entry - reach : 0;
 	size_t at;
 	inj_addr target;
 
-	while (inj_scan_jump(text->code, text->n_code, text->code_address, from, inner, &at,
-			     &target)) {
-		inj_addr source = text->code_address + at;
-
+	for (; find(text->code, end, text->code_address, from, inner, &at, &target);
+	     from = at + 1) {
 		/* the function's own branches are known exactly */
-		if (source - text->address >= text->size)
+		if (at - entry < text->size)
+			continue;
+		if (inj_scan_confirm(text->code, text->n_code, text->code_address, at, target))
 			map->outside |= 1u << (target - text->address);
-		from = at + 2;
 	}
+}
+
+/*
+ * A function's other part (.cold) lies anywhere in the module. It is entered by a jump of the
+ * function, through a jump table or as a landing pad of an exception, and jumps back.
+ */
+static void scan_module(const struct inj_text *text, struct inj_flow_map *map)
+{
+	bool parts = map->leaves || map->switches || text->has_handlers;
+
+	if (text->address - text->code_address >= text->n_code)
+		return;
+	scan(text, map, inj_scan_jump8, SHORT_REACH);
+	scan(text, map, inj_scan_jump32, parts ? text->n_code : NEIGHBOURHOOD);
 }
 
 void inj_flow_collect(const struct inj_text *text, struct inj_flow_map *ret_map)

@@ -45,14 +45,21 @@ struct inj_text {
 				 each; less than 256 means that something known follows there */
 	const char *name;     /* for messages */
 
-	/* What follows may be absent (zero); then the worst is assumed or the risk is as told. */
-	bool has_handlers;       /* its FDE has an LSDA: a call of it must not move into the stub,
-				    where the exception tables do not look */
-	const uint8_t *code;     /* all code of the module that is within reach of a direct jump, */
-	inj_addr code_address;   /* where code[0] is; searched for jumps back into the entry, which */
-	size_t n_code;           /* the function's .cold part may hold. NULL: taken for absent */
-	inj_site_read_fn read;   /* for jump tables. NULL: every indirect jump of the function may */
-	void *context;           /* lead to any instruction behind its first one */
+	/*
+	 * What follows may be absent (zero). has_handlers: the function's FDE has an LSDA; a call
+	 * of it must not move into the stub, where the exception tables do not look. code: the
+	 * module's executable segment, which holds the function, to be searched for jumps back
+	 * into its entry, from its .cold part or from assembly next to it (glibc's mempcpy jumps
+	 * to memmove + 3); without it there are taken to be none: only for modules whose code is
+	 * known. read: for jump tables; without it an indirect jump of the function is taken to
+	 * lead to any instruction behind its first one.
+	 */
+	bool has_handlers;
+	const uint8_t *code;
+	inj_addr code_address; /* of code[0] */
+	size_t n_code;
+	inj_site_read_fn read;
+	void *context;         /* for read */
 };
 
 /* Instruction start: offset in the site, offset in the stub. */
@@ -84,8 +91,9 @@ struct inj_site {
  *
  * The whole function is decoded; the bytes to be overwritten must not hold, except at their start,
  * an instruction that anything outside the covered instructions can reach:
- *  - a direct branch of the function, or a rel32 jump anywhere in text->code (found byte by byte,
- *    so that none is missed, at the risk of seeing one that is data);
+ *  - a direct branch of the function, or of other code in text->code: rel8 jumps around it, rel32
+ *    jumps in its neighbourhood, and in all of the module when the function has branches out of
+ *    itself, indirect jumps or exception handlers, so that it may have a part elsewhere;
  *  - a return: a covered call that ends inside them (its frame may sleep on some stack), and the
  *    end of a system call, where threads sleep;
  *  - an indirect jump of the function (a switch). A label's address must come from somewhere: an

@@ -11,11 +11,11 @@ enum inj_flow {
 	INJ_FLOW_NEXT = 1,      /* on to the next instruction */
 	INJ_FLOW_JUMP,          /* to the target */
 	INJ_FLOW_BRANCH,        /* jcc: to the target or on */
-	INJ_FLOW_LOOP,          /* loop, loopcc, jecxz, jrcxz: like jcc, but there is only a rel8 form */
+	INJ_FLOW_LOOP,          /* loop, loopcc, jecxz, jrcxz: jcc of which only a rel8 form is */
 	INJ_FLOW_TRANSACTION,   /* xbegin: on, or to the target on an abort */
 	INJ_FLOW_CALL,          /* to the target and back */
 	INJ_FLOW_CALL_INDIRECT,
-	INJ_FLOW_JUMP_INDIRECT, /* register or indexed memory: perhaps a switch */
+	INJ_FLOW_JUMP_INDIRECT, /* register or memory: perhaps a switch */
 	INJ_FLOW_JUMP_SLOT,     /* jmp *slot(%rip): a call through the GOT, never a switch */
 	INJ_FLOW_RETURN,
 	INJ_FLOW_STOP,          /* ud2, hlt, int3: never runs on */
@@ -36,8 +36,10 @@ struct inj_insn {
 	bool rip_relative;   /* has a memory operand relative to rip */
 	uint8_t disp_offset; /* where its 4-byte displacement stands in the instruction */
 	inj_addr operand;    /* address that it means */
-	inj_addr refers[3];  /* addresses that it forms without reading memory through rip: lea, disp32 */
-	uint8_t n_refers;    /* without base, wide immediates; some are mere numbers */
+	/* Addresses that it forms: lea of rip-relative ones, disp32 without base, wide immediates
+	   (some of which are mere numbers). */
+	inj_addr refers[3];
+	uint8_t n_refers;
 };
 
 /*

@@ -2,11 +2,18 @@
 /*
  * A byte-wise search for jumps that lead into a given range. It runs over the whole code of a
  * module, so it looks at sixteen positions at once, and at opcodes only where a displacement fits.
+ * Nothing is assumed about instruction boundaries, until a finding is to be confirmed.
  */
 #include "injector/arch/x86_64/scan.h"
 
 #include <emmintrin.h>
 #include <string.h>
+
+#include "injector/arch/x86_64/decode.h"
+
+/* Decodings start at so many places, so far in front of what is to be confirmed. */
+#define CONFIRM_STARTS 16u
+#define CONFIRM_BYTES 64u
 
 static bool is_jump(const uint8_t *code, size_t displacement)
 {
@@ -52,11 +59,11 @@ static bool any_of_sixteen(const uint8_t *place, uint32_t wanted, uint32_t size)
 	return _mm_movemask_epi8(found) != 0;
 }
 
-bool inj_scan_jump(const uint8_t *code, size_t n, inj_addr address, size_t from,
-		   struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
+bool inj_scan_jump32(const uint8_t *code, size_t n, inj_addr address, size_t from,
+		     struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
 {
 	uint32_t size = (uint32_t)(into.end - into.start);
-	size_t position = from;
+	size_t position = from + 1; /* of the displacement */
 
 	while (position + 4 <= n) {
 		uint32_t wanted = (uint32_t)(into.start - (address + position + 4));
@@ -76,5 +83,53 @@ bool inj_scan_jump(const uint8_t *code, size_t n, inj_addr address, size_t from,
 			return true;
 		}
 	}
+	return false;
+}
+
+static bool is_short_jump(uint8_t opcode)
+{
+	return (opcode & 0xf0) == 0x70 || (opcode & 0xfc) == 0xe0 || opcode == 0xeb;
+}
+
+bool inj_scan_jump8(const uint8_t *code, size_t n, inj_addr address, size_t from,
+		    struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
+{
+	for (size_t at = from; at + 2 <= n; at++) {
+		inj_addr target = address + at + 2 + (uint64_t)(int64_t)(int8_t)code[at + 1];
+
+		if (!inj_range_has(into, target) || !is_short_jump(code[at]))
+			continue;
+		*ret_offset = at;
+		*ret_target = target;
+		return true;
+	}
+	return false;
+}
+
+static bool arrives(const uint8_t *code, size_t n, inj_addr address, size_t start, size_t offset,
+		    inj_addr target)
+{
+	for (size_t at = start; at <= offset;) {
+		struct inj_insn insn;
+
+		if (inj_insn_decode(code + at, n - at, address + at, &insn) < 0) {
+			at++;
+			continue;
+		}
+		if (offset - at < insn.n_bytes)
+			return insn.has_target && insn.target == target;
+		at += insn.n_bytes;
+	}
+	return false;
+}
+
+bool inj_scan_confirm(const uint8_t *code, size_t n, inj_addr address, size_t offset,
+		      inj_addr target)
+{
+	size_t first = offset > CONFIRM_BYTES ? offset - CONFIRM_BYTES : 0;
+
+	for (size_t i = 0; i < CONFIRM_STARTS && first + i <= offset; i++)
+		if (arrives(code, n, address, first + i, offset, target))
+			return true;
 	return false;
 }
