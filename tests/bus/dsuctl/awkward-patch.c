@@ -10,7 +10,7 @@ extern int no_such_symbol;
 static int no_such_symbol;
 #endif
 
-static int replacement(void)
+DSU_NEW static int replacement(void)
 {
 	return 43 + no_such_symbol;
 }
