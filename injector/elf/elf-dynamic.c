@@ -24,8 +24,8 @@ struct tags {
 static int damaged(const struct inj_elf *elf, const char *what, struct inj_why *why)
 {
 	return inj_refuse(why, INJ_BAD_PATCH,
-			  "%s is damaged: its dynamic section %s; build or copy it again", elf->name,
-			  what);
+			  "%s is damaged: its dynamic section %s; build or copy it again",
+			  elf->name, what);
 }
 
 static const Elf64_Phdr *find_dynamic(const struct inj_elf *elf)
@@ -175,7 +175,8 @@ static int keep_static_relocations(struct inj_elf *elf, struct inj_why *why)
 			continue;
 		if (!sized_table(elf, section->address, section->size, sizeof(Elf64_Rela),
 				 _Alignof(Elf64_Rela), &elf->dynamic.rela))
-			return damaged(elf, "is absent and its relocations lie outside the file", why);
+			return damaged(elf, "is absent and its relocations lie outside the file",
+				       why);
 		return 0;
 	}
 	return 0;

@@ -168,7 +168,8 @@ static void search_gnu_hash(const struct inj_elf *elf, const struct gnu_hash *ha
 	memcpy(&word, bytes, sizeof(word));
 	if (!(word >> (value % 64) & word >> (value >> (hash->shift & 31)) % 64 & 1))
 		return;
-	if (!read_u32(elf, table, hash->buckets + (uint64_t)(value % hash->n_buckets) * 4, &index) ||
+	if (!read_u32(elf, table, hash->buckets + (uint64_t)(value % hash->n_buckets) * 4,
+		      &index) ||
 	    index < hash->first_symbol)
 		return;
 	/* A chain ascends through the table, so the table's end is its end. */
@@ -197,7 +198,8 @@ static void search_sysv_hash(const struct inj_elf *elf, struct query *query)
 
 	if (n_chains < limit)
 		limit = n_chains;
-	if (!read_u32(elf, table, 8 + (uint64_t)(sysv_hash_of(query->name) % n_buckets) * 4, &index))
+	if (!read_u32(elf, table, 8 + (uint64_t)(sysv_hash_of(query->name) % n_buckets) * 4,
+		      &index))
 		return;
 	for (uint64_t steps = 0; index && index < limit && steps < limit; steps++) {
 		if (consider(elf, query, index) ||

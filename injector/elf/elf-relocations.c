@@ -21,10 +21,11 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "type is the low half 
 
 static int damaged(const struct inj_elf *elf, size_t entry, struct inj_why *why)
 {
-	return inj_refuse(why, INJ_BAD_PATCH,
-			  "%s is damaged: entry %zu of its compact relocations names a place outside "
-			  "the file; build or copy it again",
-			  elf->name, entry);
+	return inj_refuse(
+		why, INJ_BAD_PATCH,
+		"%s is damaged: entry %zu of its compact relocations names a place outside "
+		"the file; build or copy it again",
+		elf->name, entry);
 }
 
 static const uint64_t *relr_words(const struct inj_elf *elf, size_t *ret_n)

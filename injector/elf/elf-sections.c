@@ -34,11 +34,11 @@ int elf_section_counts(const struct inj_elf *elf, size_t *ret_n_sections, size_t
 
 	if (header->e_shoff) {
 		if (!read_section_header(elf, 0, &first))
-			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s is truncated: its section headers start at byte %llu of "
-					  "%zu; build or copy it again",
-					  elf->name, (unsigned long long)header->e_shoff,
-					  elf->store.length);
+			return inj_refuse(
+				why, INJ_BAD_PATCH,
+				"%s is truncated: its section headers start at byte %llu of "
+				"%zu; build or copy it again",
+				elf->name, (unsigned long long)header->e_shoff, elf->store.length);
 		if (n_sections == 0)
 			n_sections = first.sh_size;
 		if (names == SHN_XINDEX)
@@ -49,11 +49,19 @@ int elf_section_counts(const struct inj_elf *elf, size_t *ret_n_sections, size_t
 	if (n_sections > elf->store.length / sizeof(Elf64_Shdr) ||
 	    !elf_inside(header->e_shoff, n_sections * sizeof(Elf64_Shdr), elf->store.length) ||
 	    (n_sections && names >= n_sections))
-		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s is truncated or damaged: %llu section headers at byte %llu do not "
-				  "fit its %zu bytes; build or copy it again",
-				  elf->name, (unsigned long long)n_sections,
-				  (unsigned long long)header->e_shoff, elf->store.length);
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"%s is truncated or damaged: %llu section headers at byte %llu do not "
+			"fit its %zu bytes; build or copy it again",
+			elf->name, (unsigned long long)n_sections,
+			(unsigned long long)header->e_shoff, elf->store.length);
+	if (n_sections > INJ_ELF_MAX_SECTIONS || n_segments > INJ_ELF_MAX_SEGMENTS)
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"%s has %llu sections and %llu segments, %lu and %lu are allowed; "
+			"link it anew",
+			elf->name, (unsigned long long)n_sections, (unsigned long long)n_segments,
+			INJ_ELF_MAX_SECTIONS, INJ_ELF_MAX_SEGMENTS);
 	*ret_n_sections = n_sections;
 	*ret_n_segments = n_segments;
 	*ret_names = n_sections ? names : 0;
@@ -115,12 +123,12 @@ static int add_section(struct inj_elf *elf, size_t index, const Elf64_Shdr *name
 	if (!fault && !name)
 		fault = "has a name outside the table of names";
 	if (fault)
-		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s is truncated or damaged: section %zu (%s) at byte %llu, %llu bytes, "
-				  "%s; build or copy it again",
-				  elf->name, index, name ? name : "?",
-				  (unsigned long long)header.sh_offset,
-				  (unsigned long long)header.sh_size, fault);
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"%s is truncated or damaged: section %zu (%s) at byte %llu, %llu bytes, "
+			"%s; build or copy it again",
+			elf->name, index, name ? name : "?", (unsigned long long)header.sh_offset,
+			(unsigned long long)header.sh_size, fault);
 	if (header.sh_type == SHT_SYMTAB && !elf->symtab)
 		elf->symtab = index;
 	elf->section_offsets[index] = header.sh_offset;

@@ -10,6 +10,10 @@
 #include "injector/base/types.h"
 #include "injector/elf/elf-priv.h"
 
+/* The build-id is among the first notes; the bounds keep hostile files from being read for it. */
+#define MAX_NOTE_AREAS 64
+#define MAX_NOTE_BYTES 65536
+
 /* Types whose file part is a prefix of a memory part. */
 static bool is_memory_segment(uint32_t type)
 {
@@ -66,12 +70,13 @@ static int check_segments(struct inj_elf *elf, struct inj_why *why)
 		const char *fault = segment_fault(elf, segment, previous_end);
 
 		if (fault)
-			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s is truncated or damaged: segment %zu (type %u, offset "
-					  "%#llx, address %#llx) %s; build or copy it again",
-					  elf->name, i, segment->p_type,
-					  (unsigned long long)segment->p_offset,
-					  (unsigned long long)segment->p_vaddr, fault);
+			return inj_refuse(
+				why, INJ_BAD_PATCH,
+				"%s is truncated or damaged: segment %zu (type %u, offset "
+				"%#llx, address %#llx) %s; build or copy it again",
+				elf->name, i, segment->p_type,
+				(unsigned long long)segment->p_offset,
+				(unsigned long long)segment->p_vaddr, fault);
 		if (segment->p_type != PT_LOAD)
 			continue;
 		previous_end = segment->p_vaddr + segment->p_memsz;
@@ -88,11 +93,12 @@ int elf_read_segments(struct inj_elf *elf, size_t count, struct inj_why *why)
 	if (count == 0)
 		return 0;
 	if (!from)
-		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s is truncated: %zu program headers at byte %llu do not fit its %zu "
-				  "bytes; build or copy it again",
-				  elf->name, count, (unsigned long long)elf->header.e_phoff,
-				  elf->store.length);
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"%s is truncated: %zu program headers at byte %llu do not fit its %zu "
+			"bytes; build or copy it again",
+			elf->name, count, (unsigned long long)elf->header.e_phoff,
+			elf->store.length);
 	elf->segments = malloc(bytes);
 	elf->loads = malloc(bytes);
 	if (!elf->segments || !elf->loads)
@@ -144,7 +150,7 @@ const uint8_t *inj_elf_bytes_at(const struct inj_elf *elf, uint64_t vaddr, size_
 /* Search one area of notes (gABI chapter 5) for the build-id. */
 static bool find_in_notes(struct inj_elf *elf, uint64_t offset, uint64_t length)
 {
-	uint64_t end = offset + length;
+	uint64_t end = offset + (length < MAX_NOTE_BYTES ? length : MAX_NOTE_BYTES);
 
 	while (offset < end && end - offset >= sizeof(Elf64_Nhdr)) {
 		Elf64_Nhdr note;
@@ -175,17 +181,24 @@ static bool find_in_notes(struct inj_elf *elf, uint64_t offset, uint64_t length)
 /* Called at open: the note sits beside headers that were read anyway. */
 void elf_find_build_id(struct inj_elf *elf)
 {
-	for (size_t i = 0; i < elf->n_segments; i++) {
+	size_t n_areas = 0;
+
+	for (size_t i = 0; i < elf->n_segments && n_areas < MAX_NOTE_AREAS; i++) {
 		const Elf64_Phdr *segment = &elf->segments[i];
 
-		if (segment->p_type == PT_NOTE && segment->p_filesz &&
-		    find_in_notes(elf, segment->p_offset, segment->p_filesz))
+		if (segment->p_type != PT_NOTE || !segment->p_filesz)
+			continue;
+		n_areas++;
+		if (find_in_notes(elf, segment->p_offset, segment->p_filesz))
 			return;
 	}
-	for (size_t i = 0; i < elf->n_sections; i++)
-		if (elf->sections[i].type == SHT_NOTE &&
-		    find_in_notes(elf, elf->section_offsets[i], elf->sections[i].size))
+	for (size_t i = 0; i < elf->n_sections && n_areas < MAX_NOTE_AREAS; i++) {
+		if (elf->sections[i].type != SHT_NOTE)
+			continue;
+		n_areas++;
+		if (find_in_notes(elf, elf->section_offsets[i], elf->sections[i].size))
 			return;
+	}
 }
 
 const uint8_t *inj_elf_build_id(const struct inj_elf *elf, size_t *ret_length)

@@ -93,12 +93,13 @@ static bool load_range(struct elf_store *store, uint64_t offset, uint64_t length
 	return true;
 }
 
-/* Bytes [offset, offset + length) of the file; NULL when they are not inside it. */
+/* Bytes [offset, offset + length) of the file; NULL when they are not inside it. A sparse file
+ * costs its owner nothing, so one piece is bounded. */
 const uint8_t *elf_view(const struct inj_elf *elf, uint64_t offset, uint64_t length)
 {
 	struct elf_store *store = &elf_cache(elf)->store;
 
-	if (!elf_inside(offset, length, store->length))
+	if (!elf_inside(offset, length, store->length) || length > INJ_ELF_MAX_PIECE)
 		return NULL;
 	if (store->fd >= 0 && length && !load_range(store, offset, length))
 		return NULL;

@@ -44,9 +44,10 @@ static int read_header(struct inj_elf *elf, struct inj_why *why)
 	const uint8_t *bytes = elf_view(elf, 0, SELFMAG);
 
 	if (!bytes || memcmp(bytes, ELFMAG, SELFMAG) != 0)
-		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s is not an ELF file; give a shared object made with cc -shared",
-				  elf->name);
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"%s is not an ELF file; give a shared object made with cc -shared",
+			elf->name);
 	bytes = elf_view(elf, 0, sizeof(elf->header));
 	if (!bytes)
 		return inj_refuse(why, INJ_BAD_PATCH,
@@ -132,12 +133,14 @@ int inj_elf_open_fd(int fd, const char *name_for_messages, size_t max_bytes, str
 		return inj_refuse(why, INJ_BAD_PATCH, "%s is not a regular file; give a file",
 				  elf->name);
 	if (status.st_size < SELFMAG)
-		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s has %lld bytes and is not an ELF file; build or copy it again",
-				  elf->name, (long long)status.st_size);
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"%s has %lld bytes and is not an ELF file; build or copy it again",
+			elf->name, (long long)status.st_size);
 	if ((uint64_t)status.st_size > max_bytes)
-		return inj_refuse(why, INJ_BAD_PATCH, "%s has %lld bytes, %zu are allowed; strip it",
-				  elf->name, (long long)status.st_size, max_bytes);
+		return inj_refuse(why, INJ_BAD_PATCH,
+				  "%s has %lld bytes, %zu are allowed; strip it", elf->name,
+				  (long long)status.st_size, max_bytes);
 	int r = elf_store_from_fd(&elf->store, fd, (size_t)status.st_size);
 
 	if (r < 0)

@@ -26,7 +26,8 @@ struct inj_elf_section {
 	uint32_t link, info;
 	uint64_t entry_size;  /* bytes */
 	uint64_t alignment;   /* bytes, 0 or 1 when it does not matter; not checked */
-	const uint8_t *bytes; /* NULL for SHT_NOBITS, SHT_NULL, and when the file shrank under us */
+	const uint8_t *bytes; /* NULL for SHT_NOBITS, SHT_NULL, when the file shrank under us, and
+			       * when larger than INJ_ELF_MAX_PIECE */
 };
 
 struct inj_elf_symbol {
@@ -38,6 +39,11 @@ struct inj_elf_symbol {
 	const char *version; /* from .gnu.version{,_r,_d}; NULL when none */
 	bool version_hidden; /* not the default version */
 };
+
+/* What hostile files can make us hold: sections, program headers, bytes read in one piece. */
+#define INJ_ELF_MAX_SECTIONS (1UL << 20)
+#define INJ_ELF_MAX_SEGMENTS 65535UL
+#define INJ_ELF_MAX_PIECE    (512UL << 20)
 
 /*
  * Open a file.
@@ -91,13 +97,15 @@ const struct inj_elf_section *inj_elf_section_at(const struct inj_elf *elf, size
 /* First section of that name, or NULL. */
 const struct inj_elf_section *inj_elf_section_named(const struct inj_elf *elf, const char *name);
 
-/* Bytes at a virtual address, from the PT_LOAD that holds it; NULL unless all is file-backed. */
+/* Bytes at a virtual address, from the PT_LOAD that holds it; NULL unless all is file-backed, and
+ * for more than INJ_ELF_MAX_PIECE bytes. */
 const uint8_t *inj_elf_bytes_at(const struct inj_elf *elf, uint64_t vaddr, size_t length);
 
 /* GNU build-id, *ret_length 0 when there is none. */
 const uint8_t *inj_elf_build_id(const struct inj_elf *elf, size_t *ret_length);
 
-/* Value of a DT_ entry through PT_DYNAMIC (the last one, as the loader takes it); false if absent. */
+/* Value of a DT_ entry through PT_DYNAMIC (the last one, as the loader takes it); false if absent.
+ */
 bool inj_elf_dynamic(const struct inj_elf *elf, int64_t tag, uint64_t *ret);
 
 /* DT_SONAME or NULL. */
@@ -136,7 +144,7 @@ struct inj_elf_symbol_table {
 int inj_elf_symbol_table(const struct inj_elf *elf, uint32_t which,
 			 struct inj_elf_symbol_table *ret);
 #define INJ_ELF_MAX_SYMBOLS (8UL << 20)
-#define INJ_ELF_MAX_STRINGS (512UL << 20)
+#define INJ_ELF_MAX_STRINGS INJ_ELF_MAX_PIECE
 
 /* Source file of a symbol of SHT_SYMTAB: the last STT_FILE before it; NULL for symbols that are not
  * local, and when unknown. */
@@ -162,7 +170,8 @@ struct inj_elf_rela {
  * All dynamic relocations: DT_RELA, then DT_JMPREL, then DT_RELR expanded to R_X86_64_RELATIVE with
  * the addend from the bytes. inj_elf_n_rela() counts those that are not from DT_RELR. A program
  * without a dynamic section has those of its loaded SHT_RELA section.
- * relocation_at: index < n_relocations, else NULL; NULL also when memory is short or the file shrank.
+ * relocation_at: index < n_relocations, else NULL; NULL also when memory is short or the file
+ * shrank.
  */
 size_t inj_elf_n_relocations(const struct inj_elf *elf);
 size_t inj_elf_n_rela(const struct inj_elf *elf);

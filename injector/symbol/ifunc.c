@@ -19,12 +19,14 @@ static bool is_code_of(const struct inj_module *module, inj_addr address)
 
 	for (size_t i = 0; i < n; i++)
 		if (segments[i].p_type == PT_LOAD && segments[i].p_flags & PF_X &&
-		    value >= segments[i].p_vaddr && value - segments[i].p_vaddr < segments[i].p_memsz)
+		    value >= segments[i].p_vaddr &&
+		    value - segments[i].p_vaddr < segments[i].p_memsz)
 			return true;
 	return false;
 }
 
-/* Implementations are functions of the resolver's own module, or of the vDSO (time, gettimeofday). */
+/* Implementations are functions of the resolver's own module, or of the vDSO (time, gettimeofday).
+ */
 static bool is_implementation(const struct inj_modules *modules, const struct inj_symbol *ifunc,
 			      inj_addr address)
 {

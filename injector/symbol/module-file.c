@@ -113,11 +113,12 @@ int module_file_open(const struct inj_process *process, const struct inj_map *ma
 	if (fd < 0)
 		fd = open_by_path(process, map);
 	if (fd < 0)
-		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
-				  "cannot open the file %s that process %d has mapped at %#llx (%s); "
-				  "run dsud with CAP_CHECKPOINT_RESTORE, or restore the file",
-				  map->name, (int)process->pid,
-				  (unsigned long long)map->range.start, strerror(-fd));
+		return inj_refuse(
+			why, INJ_UNSUPPORTED_PROCESS,
+			"cannot open the file %s that process %d has mapped at %#llx (%s); "
+			"run dsud with CAP_CHECKPOINT_RESTORE, or restore the file",
+			map->name, (int)process->pid, (unsigned long long)map->range.start,
+			strerror(-fd));
 	int r = inj_elf_open_fd(fd, map->name, MODULE_MAX_BYTES, &elf, why);
 
 	if (r)

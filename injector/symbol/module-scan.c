@@ -43,7 +43,8 @@ static const Elf64_Phdr *first_load(const struct inj_elf *elf)
 	return NULL;
 }
 
-/* Is executable memory where the code of the file should be? At least one segment must have some. */
+/* Is executable memory where the code of the file should be? At least one segment must have some.
+ */
 static bool code_is_mapped(const struct inj_elf *elf, inj_addr bias, const struct inj_maps *maps)
 {
 	size_t n;

@@ -87,11 +87,11 @@ static int refuse_main(const struct own_modules *modules, struct inj_why *why)
 	clean_path(process->exe, exe, sizeof(exe));
 	const struct lost_module *lost = find_lost(modules, path_base(exe));
 
-	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
-			  "the program of process %d (%s) cannot be read: %s", (int)process->pid,
-			  process->exe,
-			  lost ? lost->why.text
-			       : "no mapping of it looks like a loaded program; restart the process");
+	return inj_refuse(
+		why, INJ_UNSUPPORTED_PROCESS, "the program of process %d (%s) cannot be read: %s",
+		(int)process->pid, process->exe,
+		lost ? lost->why.text
+		     : "no mapping of it looks like a loaded program; restart the process");
 }
 
 static int compare_order(const void *left, const void *right)

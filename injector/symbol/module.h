@@ -42,15 +42,12 @@ struct inj_modules {
  * A file is opened through /proc/PID/map_files (works for deleted and replaced files and in other
  * mount namespaces), else by its path below the target's root or ours when device and inode agree.
  * The headers in memory are compared with the file. A module whose file cannot be had is left out
- * of items; whoever asks for it by name gets the reason. Mappings of our own (/memfd:dsu:...) are no
- * modules.
- * process: must outlive ret; maps: read from it, borrowed for the call.
- * ret: new object, free with inj_modules_free().
- * State: running or held. Of a running target the list is one that could have been.
- * Return: 0.
- * Errors: INJ_UNSUPPORTED_PROCESS when the main program itself cannot be read;
- *   INJ_PROCESS_GONE; negative errno.
- * Source: proc(5), getauxval(3), <link.h> (struct r_debug, struct link_map).
+ * of items; whoever asks for it by name gets the reason. Mappings of our own (/memfd:dsu:...) are
+ * no modules. process: must outlive ret; maps: read from it, borrowed for the call. ret: new
+ * object, free with inj_modules_free(). State: running or held. Of a running target the list is one
+ * that could have been. Return: 0. Errors: INJ_UNSUPPORTED_PROCESS when the main program itself
+ * cannot be read; INJ_PROCESS_GONE; negative errno. Source: proc(5), getauxval(3), <link.h> (struct
+ * r_debug, struct link_map).
  */
 int inj_modules_load(const struct inj_process *process, const struct inj_maps *maps,
 		     struct inj_modules **ret, struct inj_why *why);
@@ -82,10 +79,8 @@ const struct inj_elf *inj_module_debug_elf(const struct inj_modules *modules,
  * thread pointer (negative, to be added to fs base), may be NULL: then a block that is allocated
  * thread by thread is fine too.
  * The loader's private structure is read by the descriptions that libc publishes for debuggers
- * (_thread_db_link_map_l_tls_modid, ..._l_tls_offset). Without them (static programs, other loaders)
- * the ABI still fixes both for the main program.
- * State: running or held.
- * Return: 0.
+ * (_thread_db_link_map_l_tls_modid, ..._l_tls_offset). Without them (static programs, other
+ * loaders) the ABI still fixes both for the main program. State: running or held. Return: 0.
  * Errors: INJ_UNSUPPORTED_TLS (no thread-local variables, block not static, loader unknown);
  *   negative errno.
  * Source: psABI and Drepper, "ELF Handling For Thread-Local Storage", variant II.

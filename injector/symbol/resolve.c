@@ -31,7 +31,8 @@ static bool in_code(const struct inj_symbol *symbol)
 
 	for (size_t i = 0; i < n; i++)
 		if (segments[i].p_type == PT_LOAD && segments[i].p_flags & PF_X &&
-		    value >= segments[i].p_vaddr && value - segments[i].p_vaddr < segments[i].p_memsz)
+		    value >= segments[i].p_vaddr &&
+		    value - segments[i].p_vaddr < segments[i].p_memsz)
 			return true;
 	return false;
 }

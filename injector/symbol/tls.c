@@ -2,9 +2,10 @@
 /*
  * Where the thread-local block of a module lies. The loader keeps module id and offset in its
  * private link_map; libc publishes where, for thread debuggers, as triples of bits, count and
- * offset. Where it does not, the ABI still places the main program's block. Always holds: a static offset
- * that is handed out is one that every thread's block has room for, present and future threads
- * alike. Refuses blocks that each thread allocates on first use, unless only the id is wanted.
+ * offset. Where it does not, the ABI still places the main program's block. Always holds: a static
+ * offset that is handed out is one that every thread's block has room for, present and future
+ * threads alike. Refuses blocks that each thread allocates on first use, unless only the id is
+ * wanted.
  */
 #include <string.h>
 
@@ -102,22 +103,25 @@ int inj_module_tls(const struct inj_modules *modules, const struct inj_module *m
 	uint64_t id, offset;
 
 	if (!segment)
-		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
-				  "%s has no thread-local variables; check the declaration in the patch",
-				  module->name);
+		return inj_refuse(
+			why, INJ_UNSUPPORTED_TLS,
+			"%s has no thread-local variables; check the declaration in the patch",
+			module->name);
 	if (!find_block(modules, module, segment, &id, &offset))
-		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
-				  "cannot tell where thread-local variables of %s lie: its loader is not "
-				  "one that describes itself; avoid them in the patch",
-				  module->name);
+		return inj_refuse(
+			why, INJ_UNSUPPORTED_TLS,
+			"cannot tell where thread-local variables of %s lie: its loader is not "
+			"one that describes itself; avoid them in the patch",
+			module->name);
 	if (ret_tp_offset) {
 		if (offset == NO_TLS_OFFSET || offset == FORCED_DYNAMIC_OFFSET ||
 		    offset < segment->p_memsz || offset > MAX_STATIC_BYTES)
-			return inj_refuse(why, INJ_UNSUPPORTED_TLS,
-					  "thread-local variables of %s are allocated thread by thread, "
-					  "at no fixed offset; build the patch with "
-					  "-ftls-model=global-dynamic",
-					  module->name);
+			return inj_refuse(
+				why, INJ_UNSUPPORTED_TLS,
+				"thread-local variables of %s are allocated thread by thread, "
+				"at no fixed offset; build the patch with "
+				"-ftls-model=global-dynamic",
+				module->name);
 		*ret_tp_offset = -(int64_t)offset;
 	}
 	*ret_module_id = id;

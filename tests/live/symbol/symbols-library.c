@@ -7,7 +7,6 @@
 
 #include "tests/live/symbol/symbols.h"
 
-#define NOINLINE __attribute__((noinline, noclone))
 #define EXPORT   __attribute__((visibility("default")))
 
 EXPORT int library_variable = 5;
@@ -60,7 +59,7 @@ static NOINLINE int chosen_a(void)
 	return 10;
 }
 
-static int (*choose(void))(void)
+__attribute__((used)) static int (*choose(void))(void)
 {
 	return chosen_a;
 }

@@ -2,8 +2,6 @@
 /* Shares names with symbols-two.c: helper and counter are static in both, mixed is global here. */
 #include "tests/live/symbol/symbols.h"
 
-#define NOINLINE __attribute__((noinline, noclone))
-
 int mixed(int value);
 int everywhere(void);
 

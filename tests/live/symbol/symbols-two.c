@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/live/symbol/symbols.h"
 
-#define NOINLINE __attribute__((noinline, noclone))
-
 int weak_one(void);
 int alias_one(void);
 

@@ -4,6 +4,13 @@
 
 #include <string.h>
 
+/* A function that stays one, under its own name. */
+#ifdef __clang__
+#define NOINLINE __attribute__((noinline))
+#else
+#define NOINLINE __attribute__((noinline, noclone))
+#endif
+
 /* What a part of the victim says about itself: a name that the tests use, and where it is. */
 struct told {
 	const char *name;

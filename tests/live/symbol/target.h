@@ -13,7 +13,8 @@ struct target {
 	struct inj_modules *modules;
 };
 
-/* Start tests/live/symbol/NAME of the build directory, wait for "ready", read it. argument: NULL for none. */
+/* Start tests/live/symbol/NAME of the build directory, wait for "ready", read it. argument: NULL
+ * for none. */
 void target_start(struct target *target, const char *name, const char *argument);
 /* The same for any command. */
 void target_run(struct target *target, char *const argv[]);

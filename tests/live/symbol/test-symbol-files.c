@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where a module's file and its debug file are found: deleted, replaced, in another root, in another
- * mount namespace, stripped in the ways of distributions.
+ * Where a module's file and its debug file are found: deleted, replaced, in another root, in
+ * another mount namespace, stripped in the ways of distributions.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -267,7 +267,8 @@ Test(files, other_mount_namespace)
 	/* The victim's file exists only where the victim looks. */
 	place_make(&place);
 	snprintf(script, sizeof(script),
-		 "mount -t tmpfs none '%s' && cp '%s' '%s/inside' && cp '%s' '%s' && exec '%s/inside'",
+		 "mount -t tmpfs none '%s' && cp '%s' '%s/inside' && cp '%s' '%s' && exec "
+		 "'%s/inside'",
 		 place.path, from, place.path, library, place.path, place.path);
 	char unshare[] = "/usr/bin/unshare", mount[] = "--mount", shell[] = "/bin/sh", c[] = "-c";
 	char *argv[] = {unshare, mount, shell, c, script, NULL};

@@ -241,7 +241,8 @@ Test(resolve, siblings)
 	size_t n = 0;
 
 	target_start(&target, "symbols", NULL);
-	cr_assert_eq(inj_resolve_function(target.modules, NULL, NULL, "weak_one", &symbol, NULL), 0);
+	cr_assert_eq(inj_resolve_function(target.modules, NULL, NULL, "weak_one", &symbol, NULL),
+		     0);
 	cr_assert_eq(inj_symbol_siblings(target.modules, &symbol, &siblings, &n), 0);
 	cr_assert_eq(n, 1);
 	cr_expect_str_eq(siblings[0].name, "alias_one");

@@ -26,8 +26,9 @@ enum {
 static const char dynstr[] = "\0puts\0alpha\0beta\0gamma\0delta\0libsample.so\0V1\0V2\0libc.so.6"
 			     "\0GLIBC_2.2.5";
 static const char strtab[] = "\0one.c\0two.c\0local\0local2\0global";
-static const char shstrtab[] = "\0.text\0.dynsym\0.dynstr\0.note.gnu.build-id\0.bss\0.symtab\0.strtab"
-			       "\0.shstrtab";
+static const char shstrtab[] =
+	"\0.text\0.dynsym\0.dynstr\0.note.gnu.build-id\0.bss\0.symtab\0.strtab"
+	"\0.shstrtab";
 
 static size_t put(struct made *made, const void *bytes, size_t length, size_t alignment)
 {
@@ -55,12 +56,25 @@ static void put_symbols(struct made *made)
 	const Elf64_Sym symbols[MADE_N_SYMBOLS] = {
 		{0},
 		{.st_name = S_PUTS, .st_info = function},
-		{.st_name = S_ALPHA, .st_info = function, .st_shndx = 1, .st_value = 0x100, .st_size = 4},
-		{.st_name = S_ALPHA, .st_info = function, .st_shndx = 1, .st_value = 0x110, .st_size = 8},
-		{.st_name = S_BETA, .st_info = ELF64_ST_INFO(STB_WEAK, STT_OBJECT), .st_shndx = 5,
+		{.st_name = S_ALPHA,
+		 .st_info = function,
+		 .st_shndx = 1,
+		 .st_value = 0x100,
+		 .st_size = 4},
+		{.st_name = S_ALPHA,
+		 .st_info = function,
+		 .st_shndx = 1,
+		 .st_value = 0x110,
+		 .st_size = 8},
+		{.st_name = S_BETA,
+		 .st_info = ELF64_ST_INFO(STB_WEAK, STT_OBJECT),
+		 .st_shndx = 5,
 		 .st_value = 0x200},
 		{.st_name = S_GAMMA, .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_TLS), .st_shndx = 5},
-		{.st_name = S_DELTA, .st_info = function, .st_shndx = 1, .st_value = 0x120,
+		{.st_name = S_DELTA,
+		 .st_info = function,
+		 .st_shndx = 1,
+		 .st_value = 0x120,
 		 .st_other = STV_PROTECTED},
 	};
 	const uint16_t versions[MADE_N_SYMBOLS] = {0, 4, 0x8002, 3, 1, 3, 0x8002};
@@ -220,7 +234,8 @@ static void put_sections(struct made *made, unsigned options)
 		[MADE_DYNSYM] = {7, SHT_DYNSYM, alloc, made->symbols, made->symbols,
 				 MADE_N_SYMBOLS * sizeof(Elf64_Sym), MADE_DYNSTR, 1, 8,
 				 sizeof(Elf64_Sym)},
-		[MADE_DYNSTR] = {15, SHT_STRTAB, alloc, made->strings, made->strings, sizeof(dynstr)},
+		[MADE_DYNSTR] = {15, SHT_STRTAB, alloc, made->strings, made->strings,
+				 sizeof(dynstr)},
 		[MADE_BUILD_ID] = {23, SHT_NOTE, alloc, made->note, made->note, 20 + 36},
 		[MADE_BSS] = {42, SHT_NOBITS, alloc | SHF_WRITE, 0x3000, 0x3000, 1 << 20},
 		[MADE_SYMTAB] = {47, SHT_SYMTAB, 0, 0, made->symtab,
@@ -250,18 +265,20 @@ static void fill_headers(struct made *made, unsigned options)
 	const uint64_t away = options & MAKE_DEBUG_ONLY ? MADE_MAX : 0;
 	const uint64_t end = made->length;
 	const Elf64_Phdr segments[MADE_N_SEGMENTS] = {
-		[MADE_LOAD] = {PT_LOAD, PF_R | PF_X, 0, 0, 0, made->data + away,
-			       made->data + away, 0x1000},
+		[MADE_LOAD] = {PT_LOAD, PF_R | PF_X, 0, 0, 0, made->data + away, made->data + away,
+			       0x1000},
 		[MADE_LOAD_DATA] = {PT_LOAD, PF_R | PF_W, made->data, made->data + away,
 				    made->data + away, end - made->data, 0x4000, 0x1000},
-		[MADE_DYNAMIC] = {PT_DYNAMIC, PF_R, made->dynamic + away, made->dynamic, made->dynamic,
-				  made->n_dynamic * sizeof(Elf64_Dyn),
+		[MADE_DYNAMIC] = {PT_DYNAMIC, PF_R, made->dynamic + away, made->dynamic,
+				  made->dynamic, made->n_dynamic * sizeof(Elf64_Dyn),
 				  made->n_dynamic * sizeof(Elf64_Dyn), 8},
-		[MADE_NOTE] = {PT_NOTE, PF_R, made->note, made->note, made->note, 20 + 36, 20 + 36, 4},
+		[MADE_NOTE] = {PT_NOTE, PF_R, made->note, made->note, made->note, 20 + 36, 20 + 36,
+			       4},
 		[MADE_TLS] = {PT_TLS, PF_R, made->data, made->data, made->data, 8, 16, 8},
 	};
 	Elf64_Ehdr header = {
-		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+			    EV_CURRENT},
 		.e_type = ET_DYN,
 		.e_machine = EM_X86_64,
 		.e_version = EV_CURRENT,

@@ -69,6 +69,11 @@ static void endless_sections(void)
 	made_header(&made)->e_shnum = 0;
 	made_section(&made, MADE_NULL)->sh_size = UINT64_MAX / 64 + 2;
 }
+static void too_many_segments(void)
+{
+	made_header(&made)->e_phnum = PN_XNUM;
+	made_section(&made, MADE_NULL)->sh_info = 70000;
+}
 static void names_away(void)
 {
 	made_header(&made)->e_shstrndx = MADE_N_SECTIONS;
@@ -220,6 +225,7 @@ static const struct lie refused[] = {
 	{"section headers start at byte", sections_away},
 	{"section headers at byte", too_many_sections},
 	{"section headers at byte", endless_sections},
+	{"are allowed", too_many_segments},
 	{"section headers at byte", names_away},
 	{"does not hold the section names", names_no_strings},
 	{"outside the table of names", section_name_away},
@@ -267,8 +273,8 @@ Test(elf_hostile, lies_are_refused_with_a_sentence)
 
 		cr_expect_eq(r, INJ_BAD_PATCH, "lie %zu (%s) gave %d", i, refused[i].what, r);
 		cr_expect_eq(why.code, INJ_BAD_PATCH);
-		cr_expect(strstr(why.text, refused[i].what) != NULL, "lie %zu: \"%s\" lacks \"%s\"", i,
-			  why.text, refused[i].what);
+		cr_expect(strstr(why.text, refused[i].what) != NULL, "lie %zu: \"%s\" lacks \"%s\"",
+			  i, why.text, refused[i].what);
 		cr_expect(strstr(why.text, "sample.so") != NULL, "lie %zu: \"%s\"", i, why.text);
 		cr_expect_null(elf);
 		inj_elf_close(elf);

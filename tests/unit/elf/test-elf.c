@@ -227,8 +227,9 @@ Test(elf, lookup_by_sysv_hash)
 
 Test(elf, relocations_of_all_three_tables)
 {
-	static const struct inj_elf_rela first[] = {
-		{0, R_X86_64_RELATIVE, 0, 0x110}, {0, R_X86_64_GLOB_DAT, 4, 0}, {0, R_X86_64_JUMP_SLOT, 1, -1}};
+	static const struct inj_elf_rela first[] = {{0, R_X86_64_RELATIVE, 0, 0x110},
+						    {0, R_X86_64_GLOB_DAT, 4, 0},
+						    {0, R_X86_64_JUMP_SLOT, 1, -1}};
 	static const size_t words[MADE_N_RELR] = {0, 1, 3, 64};
 	OPEN(elf, MAKE_PLAIN);
 

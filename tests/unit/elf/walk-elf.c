@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Touches all that the reader hands out: under a sanitizer or beside a guard page that is a proof. */
+/* Touches all that the reader hands out: under a sanitizer or beside a guard page that is a proof.
+ */
 #include <string.h>
 
 #include "tests/unit/elf/walk-elf.h"

@@ -17,7 +17,8 @@ static size_t string_bytes(const struct made_symbol *symbols, size_t n)
 	return bytes;
 }
 
-static void fill_symbols(const struct made_symbol *symbols, size_t n, Elf64_Sym *table, char *strings)
+static void fill_symbols(const struct made_symbol *symbols, size_t n, Elf64_Sym *table,
+			 char *strings)
 {
 	size_t at = 1;
 
@@ -49,7 +50,8 @@ static struct inj_elf *make_elf_with(const struct made_symbol *symbols, size_t n
 	struct inj_why why = {0};
 	struct inj_elf *elf = NULL;
 	const Elf64_Ehdr header = {
-		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+			    EV_CURRENT},
 		.e_type = ET_DYN,
 		.e_machine = EM_X86_64,
 		.e_version = EV_CURRENT,
@@ -78,23 +80,8 @@ static struct inj_elf *make_elf_with(const struct made_symbol *symbols, size_t n
 
 struct inj_modules *make_module(const struct made_symbol *symbols, size_t n)
 {
-	struct own_modules *modules = calloc(1, sizeof(*modules));
-	struct own_module *module = calloc(1, sizeof(*module));
+	struct inj_modules *modules = wrap_elf(make_elf_with(symbols, n));
 
-	cr_assert(modules && module);
-	module->elf = make_elf_with(symbols, n);
-	module->debug_searched = true;
-	module->public = (struct inj_module){
-		.name = "made",
-		.elf = module->elf,
-		.bias = MADE_BIAS,
-		.span = {MADE_BIAS, MADE_BIAS + MADE_SPAN},
-	};
-	modules->by_address = calloc(1, sizeof(*modules->by_address));
-	modules->public.items = calloc(1, sizeof(*modules->public.items));
-	cr_assert(modules->by_address && modules->public.items);
-	modules->by_address[0] = module;
-	modules->public.items[0] = &module->public;
-	modules->public.n_items = 1;
-	return &modules->public;
+	cr_assert_not_null(modules);
+	return modules;
 }

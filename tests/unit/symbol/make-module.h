@@ -2,7 +2,7 @@
 #ifndef TESTS_UNIT_SYMBOL_MAKE_MODULE_H
 #define TESTS_UNIT_SYMBOL_MAKE_MODULE_H
 
-#include "injector/symbol/symbol-priv.h"
+#include "tests/unit/symbol/wrap-elf.h"
 
 /* One symbol of a module that never ran. */
 struct made_symbol {
@@ -11,10 +11,6 @@ struct made_symbol {
 	unsigned type, binding; /* STT_, STB_; STT_FILE starts a source file */
 	bool undefined;
 };
-
-/* Load address of every made module, and the end of its span. */
-#define MADE_BIAS 0x7f0000000000UL
-#define MADE_SPAN 0x10000000UL
 
 /*
  * A list of one module whose .symtab has these symbols, in this order. Needs no process; nothing
