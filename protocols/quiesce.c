@@ -158,6 +158,8 @@ static enum verdict attempt(struct upd_run *run, const struct upd_switch *what,
 	if (r != 0)
 		return judge(run, r, why);
 	inj_fault_point("held");
+	for (size_t i = 0; i < run->n_subjects; i++)
+		run->report->targets[i].n_threads = (unsigned)holds[i].n_threads;
 	r = look(run, what, holds, findings, why);
 	if (r == 0 && is_clear(findings, run->n_subjects)) {
 		r = what->act ? what->act(run, holds) : 0;
