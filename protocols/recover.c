@@ -235,20 +235,29 @@ static int unmap_lone_controls(struct upd_subject *subject, uint64_t deadline_ns
 	return 0;
 }
 
-static void tell(struct upd_target *target, const struct inj_history *history,
-		 const struct inj_ledger *own)
+/*
+ * What became of the update. Where the journal speaks of this process, only the record of that update counts: an earlier
+ * patch that runs is no proof that this one does.
+ */
+static void tell(struct upd_target *target, const struct inj_journal_view *view,
+		 const struct upd_subject *subject)
 {
-	const struct inj_ledger *last = own;
+	const struct inj_history *history = &subject->history;
+	const struct inj_ledger *last = own_ledger(view, subject);
 
-	for (size_t i = history->n_ledgers; !last && i-- > 0;)
-		last = history->ledgers[i];
+	if (!journal_of(view, subject))
+		for (size_t i = history->n_ledgers; !last && i-- > 0;)
+			last = history->ledgers[i];
 	target->result = UPD_UNCHANGED;
 	if (!last)
 		return;
 	upd_fill_ledger(target, last);
-	if (last->complete && inj_ledger_active(last))
+	if (!last->complete)
+		return;
+	if (inj_ledger_active(last))
 		target->result = UPD_APPLIED;
-	else if (last->complete && last->control.phase == DSU_PHASE_ACTIVE)
+	else if (last->control.phase == DSU_PHASE_ACTIVE ||
+		 (last->control.phase == DSU_PHASE_REVERTED && view->kind == UPD_REVERT))
 		target->result = UPD_REVERTED;
 }
 
@@ -262,7 +271,7 @@ static void recover_one(struct upd_run *run, const struct inj_journal_view *view
 		upd_subject_fail(subject, r, &why);
 		return;
 	}
-	tell(target, &subject->history, own_ledger(view, subject));
+	tell(target, view, subject);
 	r = close_strays(subject, run->deadline_ns);
 	if (r == 0)
 		r = unmap_lone_controls(subject, run->deadline_ns);
