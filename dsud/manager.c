@@ -204,7 +204,7 @@ static int settle_leftovers(struct dsud_manager *manager, struct inj_why *why)
 	int r = dsud_journal_leftovers(&manager->state_dir, &leftovers, &n);
 
 	if (r < 0)
-		return inj_broke(why, r, "cannot list the state directory %s",
+		return inj_broke(why, r, "Cannot list the state directory %s",
 				 manager->state_dir.path);
 	for (size_t i = 0; i < n; i++) {
 		dsud_log(LOG_NOTICE, "an update of %zu processes was interrupted; settling it",
@@ -259,7 +259,7 @@ static int make_loop(struct dsud_manager *manager, struct inj_why *why)
 		r = sd_event_source_set_enabled(manager->status_source, SD_EVENT_OFF);
 	if (r >= 0)
 		r = sd_event_set_watchdog(manager->event, true);
-	return r < 0 ? inj_broke(why, r, "cannot make an event loop") : 0;
+	return r < 0 ? inj_broke(why, r, "Cannot make an event loop") : 0;
 }
 
 static int make_parts(struct dsud_manager *manager, struct inj_why *why)
@@ -268,11 +268,11 @@ static int make_parts(struct dsud_manager *manager, struct inj_why *why)
 				   manager->config->grace_ns, &registry_events, manager);
 
 	if (r < 0)
-		return inj_broke(why, r, "cannot make the registry");
+		return inj_broke(why, r, "Cannot make the registry");
 	manager->has_registry = true;
 	r = dsud_bus_init(&manager->bus, manager->event, &manager->registry, &bus_events, manager);
 	manager->has_bus = true;
-	return r < 0 ? inj_broke(why, r, "cannot make the bus") : 0;
+	return r < 0 ? inj_broke(why, r, "Cannot make the bus") : 0;
 }
 
 int dsud_manager_init(struct dsud_manager *manager, const struct dsud_config *config,

@@ -30,11 +30,11 @@ int dsud_access_check(sd_bus_message *message, enum dsud_access access, sd_bus_e
 		r = sd_bus_creds_get_euid(creds, &uid);
 	if (r < 0)
 		return sd_bus_error_setf(error, DSUD_ERROR_ACCESS_DENIED,
-					 "the bus does not tell who asks; try the private socket");
+					 "The bus does not tell who asks. Try the private socket.");
 	if (uid == 0)
 		return 0;
 	return sd_bus_error_setf(error, DSUD_ERROR_ACCESS_DENIED,
-				 "user %u may not %s; ask as root", uid,
+				 "User %u may not %s. Ask as root.", uid,
 				 access == DSUD_ACCESS_CHANGE ? "change processes"
 							      : "look into processes");
 }
@@ -44,7 +44,7 @@ static int refuse_call(sd_bus_message *message, void *userdata, sd_bus_error *er
 	if (!sd_bus_message_is_method_call(message, NULL, NULL))
 		return 0;
 	return sd_bus_reply_method_errorf(message, DSUD_ERROR_ACCESS_DENIED,
-					  "only root may speak to dsud on its private socket");
+					  "Only root may speak to dsud on its private socket.");
 }
 
 int dsud_access_refuse_all(sd_bus *bus)

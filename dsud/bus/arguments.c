@@ -32,13 +32,13 @@ static int copy_name(char **place, const char *what, const char *text, sd_bus_er
 	char shown[MAX_NAME_BYTES + 1];
 
 	if (text[0] == '\0')
-		return dsud_bus_usage(error, "the %s is empty; name it", what);
+		return dsud_bus_usage(error, "The %s is empty. Name it.", what);
 	if (strlen(text) > MAX_NAME_BYTES)
-		return dsud_bus_usage(error, "the %s has more than %d bytes", what, MAX_NAME_BYTES);
+		return dsud_bus_usage(error, "The %s has more than %d bytes.", what, MAX_NAME_BYTES);
 	strcpy(shown, text);
 	inj_printable(shown);
 	if (strcmp(shown, text) != 0)
-		return dsud_bus_usage(error, "the %s '%s' has control characters", what, shown);
+		return dsud_bus_usage(error, "The %s '%s' has control characters.", what, shown);
 	return copy_text(place, text);
 }
 
@@ -83,7 +83,7 @@ static int read_target(sd_bus_message *message, struct dsud_selection *selection
 		return r;
 	if (dsud_selector_from_word(word, &by) < 0)
 		return dsud_bus_usage(error,
-				      "there is no selector '%s'; use pid, exe, comm or unit", word);
+				      "There is no selector '%s'. Use pid, exe, comm or unit.", word);
 	r = dsud_select(selection, by, value, &why);
 	return r != 0 ? dsud_bus_error(error, r, &why) : 1;
 }
@@ -101,15 +101,15 @@ int dsud_read_targets(sd_bus_message *message, bool may_be_empty, struct dsud_or
 	while (r >= 0 && (r = read_target(message, selection, error)) > 0)
 		if (++n_named > DSUD_MAX_TARGETS_PER_UPDATE)
 			return sd_bus_error_setf(error, DSUD_ERROR_BUSY,
-						 "more than %d targets are named; split them into "
-						 "several updates",
+						 "More than %d targets are named. Split them into "
+						 "several updates.",
 						 DSUD_MAX_TARGETS_PER_UPDATE);
 	if (r >= 0)
 		r = sd_bus_message_exit_container(message);
 	if (r < 0)
 		return r;
 	if (selection->n == 0 && !may_be_empty)
-		return dsud_bus_usage(error, "no target is named; name at least one process");
+		return dsud_bus_usage(error, "No target is named. Name at least one process.");
 	order->n_subjects = selection->n;
 	order->subjects = malloc(selection->n * sizeof(*order->subjects) + 1);
 	if (!order->subjects)
@@ -129,7 +129,7 @@ static int read_usec(sd_bus_message *message, const char *name, uint64_t max_use
 	if (r < 0)
 		return r;
 	if (usec == 0 || usec > max_usec)
-		return dsud_bus_usage(error, "%s is %llu; it goes from 1 to %llu", name,
+		return dsud_bus_usage(error, "The option %s is %llu. It goes from 1 to %llu.", name,
 				      (unsigned long long)usec, (unsigned long long)max_usec);
 	*ret_ns = usec * 1000u;
 	return 0;
@@ -158,8 +158,8 @@ static int read_protocol(sd_bus_message *message, struct dsud_order *order, sd_b
 		if (strcmp(*known, name) == 0)
 			return copy_text(&order->protocol, name);
 	return dsud_bus_usage(error,
-			      "there is no update protocol '%s'; the property Protocols of the manager "
-			      "lists all",
+			      "There is no update protocol '%s'. The property Protocols of the manager "
+			      "lists all.",
 			      name);
 }
 
@@ -217,14 +217,14 @@ static int read_option(sd_bus_message *message, struct dsud_order *order, unsign
 		if (strcmp(option->name, name) != 0 || !(option->kinds & KIND_BIT(order->kind)))
 			continue;
 		if (strcmp(option->type, type) != 0)
-			return dsud_bus_usage(error, "the option '%s' has the type %s, not %s", name,
+			return dsud_bus_usage(error, "The option '%s' has the type %s, not %s.", name,
 					      option->type, type);
 		if (*seen & (1u << i))
-			return dsud_bus_usage(error, "the option '%s' stands twice", name);
+			return dsud_bus_usage(error, "The option '%s' stands twice.", name);
 		*seen |= 1u << i;
 		return option->read(message, order, error);
 	}
-	return dsud_bus_usage(error, "there is no option '%s' here; see org.dsud1(5)", name);
+	return dsud_bus_usage(error, "There is no option '%s' here. See org.dsud1(5).", name);
 }
 
 int dsud_read_options(sd_bus_message *message, struct dsud_order *order, sd_bus_error *error)

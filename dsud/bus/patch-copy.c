@@ -20,21 +20,21 @@ static int check_file(int fd, const char *name, struct inj_why *why)
 	int flags = fcntl(fd, F_GETFL);
 
 	if (flags < 0 || fstat(fd, &status) < 0)
-		return inj_broke(why, -errno, "cannot look at the patch %s", name);
+		return inj_broke(why, -errno, "Cannot look at the patch %s", name);
 	if (!S_ISREG(status.st_mode))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "the patch %s is not a regular file; name the shared object itself",
+				  "The patch %s is not a regular file. Name the shared object itself.",
 				  name);
 	if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "the patch %s was not opened for reading; open it with O_RDONLY",
+				  "The patch %s was not opened for reading. Open it with O_RDONLY.",
 				  name);
 	if (status.st_size == 0)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "the patch %s is empty; build it anew", name);
+				  "The patch %s is empty. Build it anew.", name);
 	if (status.st_size > (off_t)DSUD_MAX_PATCH_BYTES)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "the patch %s is larger than %u MiB; strip its debug information",
+				  "The patch %s is larger than %u MiB. Strip its debug information.",
 				  name, DSUD_MAX_PATCH_BYTES >> 20);
 	return 0;
 }
@@ -50,13 +50,13 @@ static int copy_bytes(int from, int to, const char *name, struct inj_why *why)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return inj_broke(why, -errno, "cannot read the patch %s", name);
+			return inj_broke(why, -errno, "Cannot read the patch %s", name);
 		if (n == 0)
 			break;
 	}
 	if (offset == 0 || offset > (off_t)DSUD_MAX_PATCH_BYTES)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "the patch %s changes while it is read; try again when it is ready",
+				  "The patch %s changes while it is read. Try again when it is ready.",
 				  name);
 	return 0;
 }
@@ -70,12 +70,12 @@ int dsud_patch_copy(int fd, const char *name, int *ret_fd, struct inj_why *why)
 		return r;
 	copy = memfd_create("dsud-patch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (copy < 0)
-		return inj_broke(why, -errno, "cannot make memory for the patch %s", name);
+		return inj_broke(why, -errno, "Cannot make memory for the patch %s", name);
 	r = copy_bytes(fd, copy, name, why);
 	if (r != 0)
 		return r;
 	if (fcntl(copy, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-		return inj_broke(why, -errno, "cannot seal the copy of the patch %s", name);
+		return inj_broke(why, -errno, "Cannot seal the copy of the patch %s", name);
 	*ret_fd = inj_take_fd(&copy);
 	return 0;
 }

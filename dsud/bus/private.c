@@ -28,8 +28,8 @@ static int make_address(const char *path, struct sockaddr_un *ret, struct inj_wh
 	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (path[0] != '/' || strlen(path) >= sizeof(ret->sun_path)) {
 		inj_refuse(why, INJ_INTERNAL,
-			   "%s cannot be a socket: a path that begins with / and has fewer than %zu "
-			   "bytes is needed",
+			   "%s cannot be a socket. Name a path that begins with / and has fewer "
+			   "than %zu bytes.",
 			   path, sizeof(ret->sun_path));
 		return -EINVAL;
 	}
@@ -49,7 +49,7 @@ static int make_parent(const char *path, struct inj_why *why)
 	*slash = '\0';
 	if (mkdir(parent, 0755) == 0 || errno == EEXIST)
 		return 0;
-	return inj_broke(why, -errno, "cannot create the directory %s of the private socket",
+	return inj_broke(why, -errno, "Cannot create the directory %s of the private socket",
 			 parent);
 }
 
@@ -60,14 +60,14 @@ static int lock_socket(struct dsud_bus *bus, const char *path, struct inj_why *w
 	snprintf(lock, sizeof(lock), "%s.lock", path);
 	bus->socket_lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (bus->socket_lock_fd < 0)
-		return inj_broke(why, -errno, "cannot open %s", lock);
+		return inj_broke(why, -errno, "Cannot open %s", lock);
 	if (flock(bus->socket_lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	if (errno != EWOULDBLOCK)
-		return inj_broke(why, -errno, "cannot lock %s", lock);
+		return inj_broke(why, -errno, "Cannot lock %s", lock);
 	return inj_refuse(why, INJ_BUSY,
-			  "another dsud listens on %s already; use it, stop it first, or name another "
-			  "socket with --socket",
+			  "Another dsud listens on %s already. Use it, stop it first, or name another "
+			  "socket with --socket.",
 			  path);
 }
 
@@ -78,22 +78,22 @@ static int remove_stale(const struct sockaddr_un *address, struct inj_why *why)
 	struct stat status;
 
 	if (fd < 0)
-		return inj_broke(why, -errno, "cannot make a socket");
+		return inj_broke(why, -errno, "Cannot make a socket");
 	if (lstat(address->sun_path, &status) < 0 && errno == ENOENT)
 		return 0;
 	if (!S_ISSOCK(status.st_mode))
 		return inj_refuse(why, INJ_BUSY,
-				  "%s exists and is no socket; remove it, or name another with "
-				  "--socket",
+				  "%s exists and is no socket. Remove it, or name another with "
+				  "--socket.",
 				  address->sun_path);
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
 	    errno == EAGAIN)
 		return inj_refuse(why, INJ_BUSY,
-				  "another program listens on %s; stop it first, or name another "
-				  "socket with --socket",
+				  "Another program listens on %s. Stop it first, or name another "
+				  "socket with --socket.",
 				  address->sun_path);
 	if (unlink(address->sun_path) < 0 && errno != ENOENT)
-		return inj_broke(why, -errno, "cannot remove the stale socket %s",
+		return inj_broke(why, -errno, "Cannot remove the stale socket %s",
 				 address->sun_path);
 	return 0;
 }
@@ -112,7 +112,7 @@ int dsud_bus_claim_socket(struct dsud_bus *bus, const char *path, struct inj_why
 	if (r != 0)
 		return r;
 	bus->socket_path = strdup(path);
-	return bus->socket_path ? 0 : inj_broke(why, -ENOMEM, "cannot listen on %s", path);
+	return bus->socket_path ? 0 : inj_broke(why, -ENOMEM, "Cannot listen on %s", path);
 }
 
 /* --- peers -------------------------------------------------------------------------------- */
@@ -219,14 +219,14 @@ int dsud_bus_listen(struct dsud_bus *bus, struct inj_why *why)
 		return r;
 	bus->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (bus->listen_fd < 0)
-		return inj_broke(why, -errno, "cannot make a socket");
+		return inj_broke(why, -errno, "Cannot make a socket");
 	/* Mode before listen(): nobody gets in between. */
 	if (bind(bus->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    chmod(bus->socket_path, 0600) < 0 || listen(bus->listen_fd, DSUD_MAX_CONNECTIONS) < 0)
-		return inj_broke(why, -errno, "cannot listen on %s", bus->socket_path);
+		return inj_broke(why, -errno, "Cannot listen on %s", bus->socket_path);
 	r = sd_event_add_io(bus->event, &bus->listen_source, bus->listen_fd, EPOLLIN,
 			    on_connection, bus);
-	return r < 0 ? inj_broke(why, r, "cannot listen on %s", bus->socket_path) : 0;
+	return r < 0 ? inj_broke(why, r, "Cannot listen on %s", bus->socket_path) : 0;
 }
 
 void dsud_bus_stop_listening(struct dsud_bus *bus)

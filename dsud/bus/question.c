@@ -89,7 +89,7 @@ int dsud_question_ask(struct dsud_connection *connection, sd_bus_message *call,
 	if (r >= 0)
 		r = dsud_registry_submit(connection->owner->registry, order, NULL, &why);
 	else
-		inj_broke(&why, r, "cannot watch over the caller");
+		inj_broke(&why, r, "Cannot watch over the caller");
 	if (r != 0) {
 		dsud_order_deinit(order);
 		question_free(question);

@@ -85,14 +85,14 @@ static int open_directory(struct dsud_state_dir *dir, struct inj_why *why)
 	int r = make_directory(dir->path);
 
 	if (r < 0)
-		return inj_broke(why, r, "cannot create the state directory %s", dir->path);
+		return inj_broke(why, r, "Cannot create the state directory %s", dir->path);
 	dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir->fd < 0 || fstat(dir->fd, &status) < 0)
-		return inj_broke(why, -errno, "cannot open the state directory %s", dir->path);
+		return inj_broke(why, -errno, "Cannot open the state directory %s", dir->path);
 	if (status.st_uid != geteuid() || (status.st_mode & 022))
 		return inj_refuse(why, INJ_INTERNAL,
-				  "others may write to the state directory %s; make it belong to "
-				  "root with mode 0700, or name another with --state-dir",
+				  "Others may write to the state directory %s. Make it belong to "
+				  "root with mode 0700, or name another with --state-dir.",
 				  dir->path);
 	return 0;
 }
@@ -101,14 +101,14 @@ static int lock_directory(struct dsud_state_dir *dir, struct inj_why *why)
 {
 	dir->lock_fd = openat(dir->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (dir->lock_fd < 0)
-		return inj_broke(why, -errno, "cannot open %s/lock", dir->path);
+		return inj_broke(why, -errno, "Cannot open %s/lock", dir->path);
 	if (flock(dir->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	if (errno != EWOULDBLOCK)
-		return inj_broke(why, -errno, "cannot lock %s/lock", dir->path);
+		return inj_broke(why, -errno, "Cannot lock %s/lock", dir->path);
 	return inj_refuse(why, INJ_BUSY,
-			  "another dsud uses the state directory %s; stop it first, or name another "
-			  "with --state-dir",
+			  "Another dsud uses the state directory %s. Stop it first, or name another "
+			  "with --state-dir.",
 			  dir->path);
 }
 
@@ -200,9 +200,9 @@ int dsud_journal_create(const struct dsud_state_dir *dir, const uint8_t id[DSUD_
 		return 0;
 	dsud_journal_remove(dir, id);
 	return inj_broke(why, r,
-			 "cannot reserve %u bytes for the undo journal in %s, so no process was "
-			 "touched; make room there, or start dsud with another --state-dir",
-			 JOURNAL_BYTES, dir->path);
+			 "No process was touched, for there is no room for the undo journal in %s (%u "
+			 "bytes). Make room there, or start dsud with another --state-dir",
+			 dir->path, JOURNAL_BYTES);
 }
 
 void dsud_journal_remove(const struct dsud_state_dir *dir, const uint8_t id[DSUD_UPDATE_ID_BYTES])

@@ -60,15 +60,15 @@ static void tell_undone(const struct dsud_update *update, struct upd_target *tar
 
 	if (update->cancel_asked)
 		snprintf(text, sizeof(text),
-			 "the update was cancelled and its worker %s; everything was undone, the "
-			 "process is as it was before",
+			 "Cancelled; the worker %s. Everything was undone: the process is as it was "
+			 "before.",
 			 update->death);
 	else
 		snprintf(text, sizeof(text),
-			 "the worker %s; everything was undone, the process is as it was before; try "
-			 "again, and report this if it happens twice",
+			 "The worker %s. Everything was undone: the process is as it was before. Try "
+			 "again, and report this if it happens twice.",
 			 update->death);
-	target->result = UPD_FAILED;
+	target->result = update->cancel_asked ? UPD_UNCHANGED : UPD_FAILED;
 	target->code = update->cancel_asked ? INJ_CANCELLED : INJ_INTERNAL;
 	set_text(&target->message, text);
 }
@@ -89,7 +89,7 @@ void dsud_outcome_of_recovery(const struct dsud_update *update, struct upd_repor
 	enum upd_result wanted = update->order.kind == UPD_REVERT ? UPD_REVERTED : UPD_APPLIED;
 	char note[384];
 
-	snprintf(note, sizeof(note), "the worker %s; a second worker finished its work",
+	snprintf(note, sizeof(note), "The worker %s; a second one finished its work.",
 		 update->death);
 	for (size_t i = 0; i < report->n_targets; i++) {
 		struct upd_target *target = &report->targets[i];

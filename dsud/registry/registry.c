@@ -197,7 +197,7 @@ static int check_limits(const struct dsud_registry *registry, const struct dsud_
 	size_t n_owned = 0;
 
 	if (registry->stopping)
-		return inj_refuse(why, INJ_BUSY, "dsud is stopping; try again when it runs anew");
+		return inj_refuse(why, INJ_BUSY, "dsud is stopping. Try again when it runs anew.");
 	for (struct dsud_update *update = registry->first; update; update = update->next) {
 		n_queued += update->state == DSUD_QUEUED;
 		n_owned += !dsud_update_is_settled(update) && order->owner &&
@@ -205,13 +205,13 @@ static int check_limits(const struct dsud_registry *registry, const struct dsud_
 	}
 	if (n_queued >= DSUD_MAX_QUEUED)
 		return inj_refuse(why, INJ_BUSY,
-				  "%zu updates are waiting already; wait for some of them, see "
-				  "'dsuctl status'",
+				  "%zu updates are waiting already. Wait for some of them; see "
+				  "'dsuctl status'.",
 				  n_queued);
 	if (n_owned >= DSUD_MAX_PER_CONNECTION)
 		return inj_refuse(why, INJ_BUSY,
-				  "this connection has %zu unfinished requests already; wait for some "
-				  "of them",
+				  "This connection has %zu unfinished requests already. Wait for some "
+				  "of them.",
 				  n_owned);
 	return 0;
 }
@@ -223,7 +223,7 @@ static int make_update(struct dsud_registry *registry, struct dsud_order *order,
 	struct dsud_update *update = malloc(sizeof(*update));
 
 	if (!update)
-		return inj_broke(why, -ENOMEM, "cannot keep another update");
+		return inj_broke(why, -ENOMEM, "Cannot keep another update");
 	*update = (struct dsud_update){
 		.registry = registry,
 		.journal_fd = -1,
@@ -233,7 +233,7 @@ static int make_update(struct dsud_registry *registry, struct dsud_order *order,
 	*order = (struct dsud_order){.patch_fd = -1};
 	if (!update->patch || getrandom(update->id, sizeof(update->id), 0) != sizeof(update->id)) {
 		dsud_update_free(update);
-		return inj_broke(why, -ENOMEM, "cannot make another update");
+		return inj_broke(why, -ENOMEM, "Cannot make another update");
 	}
 	*ret = update;
 	return 0;

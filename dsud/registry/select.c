@@ -57,7 +57,7 @@ static int add(struct dsud_selection *selection, pid_t pid, struct inj_why *why)
 			return 0;
 	if (selection->n == DSUD_MAX_TARGETS_PER_UPDATE)
 		return inj_refuse(why, INJ_BUSY,
-				  "more than %d processes are named; split them into several updates",
+				  "More than %d processes are named. Split them into several updates.",
 				  DSUD_MAX_TARGETS_PER_UPDATE);
 	selection->subjects[selection->n++] = dsud_subject_look(pid);
 	return 0;
@@ -73,13 +73,13 @@ static int select_pid(struct dsud_selection *selection, const char *value, struc
 
 	if (*value < '0' || *value > '9' || *end != '\0' || errno || pid < 1 || pid > INT_MAX) {
 		inj_refuse(why, INJ_NO_SUCH_PROCESS,
-			   "'%s' is no process id; name a positive decimal number", value);
+			   "'%s' is no process id. Name a positive decimal number.", value);
 		return -EINVAL;
 	}
 	if (is_ourselves((pid_t)pid))
 		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
-				  "process %ld is dsud itself or one of its workers, which cannot "
-				  "change themselves; name another process",
+				  "Process %ld is dsud itself or one of its workers, which cannot "
+				  "change themselves. Name another process.",
 				  pid);
 	return add(selection, (pid_t)pid, why);
 }
@@ -154,7 +154,7 @@ static int select_matching(struct dsud_selection *selection, const struct wanted
 	size_t found = 0;
 
 	if (!proc)
-		return inj_broke(why, -errno, "cannot list /proc");
+		return inj_broke(why, -errno, "Cannot list /proc");
 	while ((entry = readdir(proc))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
@@ -175,11 +175,11 @@ static int nothing_found(const struct wanted *wanted, struct inj_why *why)
 {
 	if (wanted->by == DSUD_BY_UNIT && access("/run/systemd/system", F_OK) < 0)
 		return inj_refuse(why, INJ_NO_SUCH_PROCESS,
-				  "no process belongs to the unit %s, for no systemd runs here; name "
-				  "the process by pid, exe or comm",
+				  "No process belongs to the unit %s, for no systemd runs here. Name "
+				  "the process by pid, exe or comm.",
 				  wanted->value);
 	return inj_refuse(why, INJ_NO_SUCH_PROCESS,
-			  "no running process has the %s %s; check the spelling, and that it runs",
+			  "No running process has the %s %s. Check the spelling, and that it runs.",
 			  wanted->by == DSUD_BY_EXE    ? "executable"
 			  : wanted->by == DSUD_BY_COMM ? "name"
 						       : "unit",
@@ -197,7 +197,7 @@ int dsud_select(struct dsud_selection *selection, enum dsud_selector by, const c
 		return select_pid(selection, value, why);
 	if (by == DSUD_BY_EXE && value[0] != '/') {
 		inj_refuse(why, INJ_NO_SUCH_PROCESS,
-			   "'%s' is no absolute path; name the executable with its whole path", value);
+			   "'%s' is no absolute path. Name the executable with its whole path.", value);
 		return -EINVAL;
 	}
 	if (by == DSUD_BY_EXE && !realpath(value, wanted.resolved))

@@ -137,8 +137,9 @@ static void settle_failed(struct dsud_update *update, int code, const char *mess
 			  bool keep_journal)
 {
 	UPD_REPORT_CLEAN struct upd_report report = {0};
+	enum upd_result result = code == INJ_CANCELLED ? UPD_UNCHANGED : UPD_FAILED;
 
-	if (dsud_outcome_fill(update, UPD_FAILED, code, message, &report) < 0)
+	if (dsud_outcome_fill(update, result, code, message, &report) < 0)
 		dsud_log(LOG_ERR, "out of memory for the outcome of update %llu: %s",
 			 (unsigned long long)update->number, message);
 	settle(update, &report, keep_journal);
@@ -161,9 +162,9 @@ static void recover_or_give_up(struct dsud_update *update)
 		return;
 	}
 	snprintf(text, sizeof(text),
-		 "the worker %s, and so did %d more that were to settle its work; what became of the "
-		 "processes is not known: see 'dsuctl status'; the journal is kept in %s and dsud "
-		 "tries again when it starts anew",
+		 "The worker %s, and so did %d more that were to settle its work. What became of the "
+		 "processes is not known: see 'dsuctl status'. The journal is kept in %s, and dsud "
+		 "tries again when it starts anew.",
 		 update->death, MAX_RECOVERIES, update->registry->state_dir->path);
 	dsud_log(LOG_ERR, "update %llu: %s", (unsigned long long)update->number, text);
 	settle_failed(update, INJ_INTERNAL, text, true);
@@ -279,11 +280,11 @@ static void fail_question(struct dsud_update *update)
 	char text[512];
 
 	if (update->cancel_asked) {
-		settle_failed(update, INJ_CANCELLED, "the question was taken back", false);
+		settle_failed(update, INJ_CANCELLED, "The question was taken back.", false);
 		return;
 	}
 	snprintf(text, sizeof(text),
-		 "the worker %s; nothing was changed; try again, and report this if it happens twice",
+		 "The worker %s; nothing was changed. Try again, and report this if it happens twice.",
 		 update->death);
 	settle_failed(update, INJ_INTERNAL, text, false);
 }
@@ -358,10 +359,10 @@ static void start_worker(struct dsud_update *update, enum upd_kind kind)
 			      &update->worker);
 	if (r >= 0)
 		return;
-	snprintf(text, sizeof(text), "no worker can be started (%s); make room for processes%s",
+	snprintf(text, sizeof(text), "No worker can be started (%s). Make room for processes%s",
 		 strerrordesc_np(-r) ?: "unknown error",
-		 recover ? "; the journal is kept and dsud tries again when it starts anew"
-			 : " and try again; nothing was changed");
+		 recover ? "; the journal is kept, and dsud tries again when it starts anew."
+			 : " and try again; nothing was changed.");
 	dsud_log(LOG_ERR, "update %llu: %s", (unsigned long long)update->number, text);
 	settle_failed(update, INJ_INTERNAL, text, recover);
 }
@@ -390,7 +391,7 @@ void dsud_update_cancel(struct dsud_update *update)
 	update->cancel_asked = true;
 	if (update->state == DSUD_QUEUED)
 		settle_failed(update, INJ_CANCELLED,
-			      "the update was cancelled before it began; nothing was changed", false);
+			      "Cancelled before it began; nothing was changed.", false);
 	else if (update->worker && !update->recovering)
 		dsud_worker_cancel(update->worker);
 }

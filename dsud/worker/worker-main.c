@@ -138,12 +138,12 @@ static bool subjects_are_same(const struct dsud_job *job, struct upd_report *rep
 			_exit(EXIT_FAILURE);
 		bool gone = !dsud_subject_is_same(&job->subjects[i]);
 
-		target->result = gone ? UPD_GONE : UPD_FAILED;
-		target->code = INJ_PROCESS_GONE;
+		target->result = gone ? UPD_GONE : UPD_UNCHANGED;
+		target->code = gone ? INJ_PROCESS_GONE : INJ_CANCELLED;
 		set_text(&target->message,
-			 gone ? "the process went away before anything was done to it"
-			      : "another process of the update went away, so nothing was done; name "
-				"the remaining ones and try again");
+			 gone ? "The process went away before anything was done to it."
+			      : "Not changed, because another process of the same update went away. "
+				"Name the remaining ones and try again.");
 	}
 	return false;
 }

@@ -168,7 +168,7 @@ static void wait_for(struct script *script, const char *name, bool deaf)
 		;
 	close(fd);
 	if (polled[1].revents)
-		end(script, UPD_FAILED, INJ_CANCELLED, "the update was cancelled");
+		end(script, UPD_UNCHANGED, INJ_CANCELLED, "Cancelled; nothing was changed.");
 }
 
 static void babble(struct script *script)

@@ -90,12 +90,12 @@ static const struct {
 	const char *part;
 } bad_targets[] = {
 	{"port", "80", SD_BUS_ERROR_INVALID_ARGS, "selector 'port'"},
-	{"pid", "", SD_BUS_ERROR_INVALID_ARGS, "no process id"},
-	{"pid", "x", SD_BUS_ERROR_INVALID_ARGS, "no process id"},
-	{"pid", "-1", SD_BUS_ERROR_INVALID_ARGS, "no process id"},
-	{"pid", "0", SD_BUS_ERROR_INVALID_ARGS, "no process id"},
-	{"pid", "12 ", SD_BUS_ERROR_INVALID_ARGS, "no process id"},
-	{"pid", "99999999999999999999", SD_BUS_ERROR_INVALID_ARGS, "no process id"},
+	{"pid", "", SD_BUS_ERROR_INVALID_ARGS, "is no process id"},
+	{"pid", "x", SD_BUS_ERROR_INVALID_ARGS, "is no process id"},
+	{"pid", "-1", SD_BUS_ERROR_INVALID_ARGS, "is no process id"},
+	{"pid", "0", SD_BUS_ERROR_INVALID_ARGS, "is no process id"},
+	{"pid", "12 ", SD_BUS_ERROR_INVALID_ARGS, "is no process id"},
+	{"pid", "99999999999999999999", SD_BUS_ERROR_INVALID_ARGS, "is no process id"},
 	{"exe", "bin/true", SD_BUS_ERROR_INVALID_ARGS, "absolute path"},
 	{"exe", "/nonexistent/program", DSUD_ERROR_NO_SUCH_PROCESS, "/nonexistent/program"},
 	{"comm", "no such name", DSUD_ERROR_NO_SUCH_PROCESS, "no such name"},
@@ -127,7 +127,7 @@ Test(bad_calls, no_target_at_all)
 	int r = sd_bus_call_method(bus, DSUD_BUS_NAME, DSUD_PATH_ROOT, DSUD_IFACE_MANAGER,
 				   DSUD_METHOD_REVERT, &error, NULL, "sa(ss)a{sv}", "one", 0, 0);
 
-	expect_error(&error, r, SD_BUS_ERROR_INVALID_ARGS, "no target");
+	expect_error(&error, r, SD_BUS_ERROR_INVALID_ARGS, "No target");
 }
 
 Test(bad_calls, the_daemon_itself)
@@ -168,7 +168,7 @@ Test(bad_calls, too_many_targets)
 	BUS_ERROR error = SD_BUS_ERROR_NULL;
 	int r = revert_many(bus, DSUD_MAX_TARGETS_PER_UPDATE + 1, &error);
 
-	expect_error(&error, r, DSUD_ERROR_BUSY, "split");
+	expect_error(&error, r, DSUD_ERROR_BUSY, "Split");
 	cr_assert_geq(revert_many(bus, DSUD_MAX_TARGETS_PER_UPDATE, NULL), 0);
 }
 
@@ -285,7 +285,7 @@ Test(bad_calls, one_connection_cannot_fill_the_queue)
 	BUS_ERROR error = SD_BUS_ERROR_NULL;
 
 	expect_error(&error, bus_apply(bus, fd, pid, NULL, &error), DSUD_ERROR_BUSY,
-		     "this connection");
+		     "This connection");
 	for (int i = 0; i < DSUD_MAX_PER_CONNECTION; i++)
 		cr_assert_geq(bus_apply(other, fd, pid, NULL, NULL), 0, "at %d", i);
 	/* One of these runs, so that one more fits into the queue. */

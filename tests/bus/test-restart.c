@@ -105,9 +105,10 @@ Test(restart, a_worker_that_hangs_is_killed_and_its_work_settled)
 	/* Its own deadline is far away, but one that is cancelled has only the grace. */
 	cr_assert(sd_bus_call_method(bus, DSUD_BUS_NAME, path, DSUD_IFACE_UPDATE,
 				     DSUD_METHOD_CANCEL, NULL, NULL, NULL) >= 0);
-	expect_settled(fixture, bus, path, "failed");
+	expect_settled(fixture, bus, path, "unchanged");
 	cr_assert_str_eq(bus_get_string(bus, path, DSUD_IFACE_UPDATE, "State"),
 			 DSUD_STATE_CANCELLED);
+	cr_assert_str_eq(bus_report_string(bus, path, "error"), DSUD_ERROR_CANCELLED);
 	cr_assert_not_null(strstr(bus_report_string(bus, path, "message"), "hung"));
 	bus_fixture_end(pid);
 }
@@ -264,7 +265,7 @@ Test(restart, a_second_daemon_on_the_same_socket_is_refused)
 
 	snprintf(option, sizeof(option), "--state-dir=%s/other", fixture->directory);
 	cr_assert_eq(bus_fixture_fail(fixture, extra, text, sizeof(text)), 1);
-	cr_assert_not_null(strstr(text, "another dsud listens"), "%s", text);
+	cr_assert_not_null(strstr(text, "Another dsud listens"), "%s", text);
 	cr_assert_not_null(strstr(text, fixture->socket_path), "%s", text);
 
 	/* The first one goes on. */
@@ -297,7 +298,7 @@ Test(restart, a_socket_of_another_program_is_left_alone)
 	cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	cr_assert_eq(listen(fd, 5), 0);
 	cr_assert_eq(bus_fixture_fail(fixture, NULL, text, sizeof(text)), 1);
-	cr_assert_not_null(strstr(text, "another program listens"), "%s", text);
+	cr_assert_not_null(strstr(text, "Another program listens"), "%s", text);
 	cr_assert_eq(access(fixture->socket_path, F_OK), 0);
 }
 
@@ -321,7 +322,7 @@ Test(restart, a_state_directory_that_others_may_write_is_refused)
 	cr_assert_eq(mkdir(fixture->state_dir, 0700), 0);
 	cr_assert_eq(chmod(fixture->state_dir, 0777), 0);
 	cr_assert_eq(bus_fixture_fail(fixture, NULL, text, sizeof(text)), 1);
-	cr_assert_not_null(strstr(text, "others may write"), "%s", text);
+	cr_assert_not_null(strstr(text, "Others may write"), "%s", text);
 }
 
 Test(restart, without_root_it_says_so)
