@@ -38,6 +38,8 @@ void target_reload(struct target *target)
 void target_run(struct target *target, char *const argv[])
 {
 	need_root();
+	/* Meson sets it; a copied victim is to find the copied library. */
+	unsetenv("LD_LIBRARY_PATH");
 	*target = (struct target){.victim = victim_spawn(argv)};
 	cr_assert_str_eq(victim_hear(target->victim), "ready");
 	target_reload(target);
