@@ -207,7 +207,7 @@ static int settle_leftovers(struct dsud_manager *manager, struct inj_why *why)
 		return inj_broke(why, r, "Cannot list the state directory %s",
 				 manager->state_dir.path);
 	for (size_t i = 0; i < n; i++) {
-		dsud_log(LOG_NOTICE, "an update of %zu processes was interrupted; settling it",
+		dsud_log(LOG_NOTICE, "an update was interrupted (processes alive: %zu); settling it",
 			 leftovers[i].n_subjects);
 		r = r ?: dsud_registry_recover(&manager->registry, &leftovers[i], why);
 		dsud_leftover_deinit(&leftovers[i]);
