@@ -5,13 +5,13 @@
  */
 #include "tests/unit/redirect/functions.h"
 
+#include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <fcntl.h>
 #include <gelf.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "injector/base/cleanup.h"
+#include <unistd.h>
 
 #define PCREL_SDATA4 0x1b
 
@@ -156,27 +156,50 @@ static void read_functions(Elf *elf, struct program *program)
 
 bool program_load(const char *path, inj_addr bias, struct program *ret_program)
 {
-	INJ_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-
 	*ret_program = (struct program){ .bias = bias };
-	if (fd < 0)
+	ret_program->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (ret_program->fd < 0)
 		return false;
 	elf_version(EV_CURRENT);
-	Elf *elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
-	bool good = elf && load_segments(elf, ret_program);
+	Elf *elf = elf_begin(ret_program->fd, ELF_C_READ_MMAP, NULL);
 
-	if (good) {
-		relocate(elf, ret_program);
-		read_functions(elf, ret_program);
-	}
-	elf_end(elf);
-	return good && ret_program->n_functions > 0;
+	ret_program->elf = elf;
+	if (!elf || !load_segments(elf, ret_program))
+		return false;
+	relocate(elf, ret_program);
+	read_functions(elf, ret_program);
+	ret_program->cfi = dwarf_getcfi_elf(elf);
+	return ret_program->n_functions > 0;
 }
 
 void program_free(struct program *program)
 {
+	if (program->cfi)
+		dwarf_cfi_end(program->cfi);
+	elf_end(program->elf);
+	if (program->fd >= 0)
+		close(program->fd);
 	free(program->image);
 	free(program->functions);
+}
+
+bool program_frame(struct program *program, inj_addr address, int *ret_register,
+		   int64_t *ret_offset)
+{
+	Dwarf_Frame *frame;
+	Dwarf_Op *ops;
+	size_t n = 0;
+	bool simple = false;
+
+	if (!program->cfi || dwarf_cfi_addrframe(program->cfi, address, &frame) != 0)
+		return false;
+	if (dwarf_frame_cfa(frame, &ops, &n) == 0 && n == 1 && ops[0].atom == DW_OP_bregx) {
+		*ret_register = (int)ops[0].number;
+		*ret_offset = (int64_t)ops[0].number2;
+		simple = true;
+	}
+	free(frame);
+	return simple;
 }
 
 static int read_image(void *context, inj_addr address, void *buffer, size_t n)

@@ -20,6 +20,9 @@ struct program {
 	struct inj_range code; /* the executable segment, without bias */
 	struct function *functions; /* without bias */
 	size_t n_functions;
+	int fd;                /* kept open for the unwind tables */
+	void *elf;
+	void *cfi;
 };
 
 /* Load a file as if at `bias`; false when there is no such file or it has no unwind tables. */
@@ -31,5 +34,12 @@ void program_free(struct program *program);
  * code and data. Borrowed from the program.
  */
 struct inj_text program_text(struct program *program, size_t i);
+
+/*
+ * Where the program's own unwind tables say that the frame is, at an address without bias:
+ * DWARF register number and offset. False when they say something that is no register + offset.
+ */
+bool program_frame(struct program *program, inj_addr address, int *ret_register,
+		   int64_t *ret_offset);
 
 #endif

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "injector/arch/x86_64/decode.h"
+#include "injector/arch/x86_64/frame.h"
 #include "tests/unit/redirect/functions.h"
 
 struct tally {
@@ -170,4 +172,66 @@ Test(sweep, knowing_data, .timeout = 300)
 Test(sweep, knowing_code_and_data, .timeout = 300)
 {
 	sweep(ALL, 300);
+}
+
+/*
+ * Follow the frame through the first instructions of a function, and compare with what its compiler
+ * wrote into the unwind tables. ret_n: instructions compared. Return the number of differences.
+ */
+static size_t compare_frames(struct program *program, const struct function *function,
+			     size_t *ret_n)
+{
+	struct inj_frame_rule rule;
+	size_t different = 0;
+
+	inj_frame_start(&rule);
+	for (inj_addr at = function->start; at < function->end && at < function->start + 16;) {
+		const uint8_t *bytes = program->image + at;
+		size_t room = function->end - at;
+		struct inj_insn insn;
+		int64_t offset;
+		int base;
+
+		if (!program_frame(program, at, &base, &offset))
+			return different;
+		++*ret_n;
+		if (base != (rule.by_rbp ? INJ_DW_RBP : INJ_DW_RSP) ||
+		    offset != (rule.by_rbp ? rule.rbp_depth : rule.depth))
+			different++;
+		if (inj_insn_decode(bytes, room, at, &insn) < 0 || insn.flow != INJ_FLOW_NEXT ||
+		    inj_frame_step(&rule, bytes, room) < 0)
+			return different;
+		at += insn.n_bytes;
+	}
+	return different;
+}
+
+/* Hand-written assembly is sometimes wrong about itself, and moves of rsp to rbp are optional. */
+Test(sweep, frames_as_compilers_see_them, .timeout = 300)
+{
+	size_t n = 0, different = 0;
+
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(programs); i++) {
+		const char *slash = strrchr(programs[i], '/');
+		struct program program;
+		size_t n_here = 0, different_here = 0;
+
+		if (!program_load(programs[i], 0, &program)) {
+			program_free(&program);
+			continue;
+		}
+		size_t step = program.n_functions / 2000 + 1;
+
+		for (size_t k = 0; k < program.n_functions; k += step)
+			if (!program.functions[k].is_fragment)
+				different_here += compare_frames(&program, &program.functions[k],
+								 &n_here);
+		printf("%-24s %zu instructions, %zu differences\n", slash + 1, n_here,
+		       different_here);
+		n += n_here;
+		different += different_here;
+		program_free(&program);
+	}
+	cr_assert_gt(n, 1000);
+	cr_assert_lt(different * 200, n);
 }
