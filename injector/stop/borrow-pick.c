@@ -126,8 +126,8 @@ static int by_rank(const void *left, const void *right)
 	return (a->tid > b->tid) - (a->tid < b->tid);
 }
 
-int inj_candidates_read(const struct inj_process *process, struct inj_candidate **ret,
-			size_t *ret_n)
+int inj_candidates_read(const struct inj_process *process, pid_t only,
+			struct inj_candidate **ret, size_t *ret_n)
 {
 	INJ_FREE pid_t *tids = NULL;
 	size_t n_tids = 0;
@@ -136,7 +136,7 @@ int inj_candidates_read(const struct inj_process *process, struct inj_candidate 
 
 	if (r < 0)
 		return r;
-	if (n_tids > MAX_EXAMINED)
+	if (n_tids > MAX_EXAMINED && !only)
 		n_tids = MAX_EXAMINED;
 
 	INJ_FREE struct inj_candidate *candidates = calloc(n_tids, sizeof(*candidates));
@@ -146,6 +146,8 @@ int inj_candidates_read(const struct inj_process *process, struct inj_candidate 
 	for (size_t i = 0; i < n_tids; i++) {
 		struct inj_candidate candidate = {.tid = tids[i]};
 
+		if (only && tids[i] != only)
+			continue;
 		candidate.rank = rank_of(process, tids[i], &candidate.has_seccomp);
 		if (candidate.rank >= 0)
 			candidates[n++] = candidate;

@@ -71,8 +71,9 @@ struct inj_candidate {
 	bool has_seccomp;
 };
 
-int inj_candidates_read(const struct inj_process *process, struct inj_candidate **ret,
-			size_t *ret_n);
+/* only: this thread or nobody; 0: any. */
+int inj_candidates_read(const struct inj_process *process, pid_t only,
+			struct inj_candidate **ret, size_t *ret_n);
 /*
  * May the bytes from `low` up to the stack pointer be written? True when they belong to the
  * thread's own stack by all that can be seen from outside.
@@ -108,6 +109,10 @@ struct inj_borrow {
 	uint64_t held_ns;
 };
 
+/* As inj_borrow_open(), for one thread; tid 0: any. */
+int inj_borrow_open_thread(const struct inj_process *process, const struct inj_maps *maps,
+			   pid_t tid, uint64_t deadline_ns, struct inj_borrow **ret,
+			   struct inj_why *why);
 /* Options of the tracee: seccomp suspended where there is any, or not. */
 unsigned long inj_borrow_options(bool suspend_seccomp);
 /* Registers with which the thread, let go, returns through the frame by itself. */

@@ -25,6 +25,7 @@
 
 struct take_request {
 	struct inj_borrow *borrow;
+	pid_t only; /* nobody else, unless 0 */
 	pid_t tid;
 	bool has_seccomp;
 	const char *reason; /* why this thread is not usable, with -EAGAIN */
@@ -284,7 +285,7 @@ static int take_any(struct take_request *request, uint64_t deadline_ns, pid_t *r
 	struct inj_borrow *borrow = request->borrow;
 	INJ_FREE struct inj_candidate *candidates = NULL;
 	size_t n = 0;
-	int r = inj_candidates_read(borrow->process, &candidates, &n);
+	int r = inj_candidates_read(borrow->process, request->only, &candidates, &n);
 
 	if (r < 0)
 		return r;
@@ -318,9 +319,10 @@ static int refuse_none(const struct take_request *request, pid_t blocked, struct
 		(int)request->tid, request->reason ? request->reason : "it sleeps without end"));
 }
 
-static int open_until(struct inj_borrow *borrow, uint64_t deadline_ns, struct inj_why *why)
+static int open_until(struct inj_borrow *borrow, pid_t only, uint64_t deadline_ns,
+		      struct inj_why *why)
 {
-	struct take_request request = {.borrow = borrow, .why = why};
+	struct take_request request = {.borrow = borrow, .only = only, .why = why};
 	struct timespec pause = {0, PASS_PAUSE_NS};
 	pid_t blocked = 0;
 
@@ -355,8 +357,9 @@ static void free_borrow(struct inj_borrow *borrow)
 }
 INJ_DEFINE_GUARD(struct inj_borrow *, free_borrow, free_borrow_guard)
 
-int inj_borrow_open(const struct inj_process *process, const struct inj_maps *maps,
-		    uint64_t deadline_ns, struct inj_borrow **ret, struct inj_why *why)
+int inj_borrow_open_thread(const struct inj_process *process, const struct inj_maps *maps,
+			   pid_t tid, uint64_t deadline_ns, struct inj_borrow **ret,
+			   struct inj_why *why)
 {
 	INJ_CLEANUP(free_borrow_guard) struct inj_borrow *borrow =
 		aligned_alloc(_Alignof(struct inj_borrow), sizeof(*borrow));
@@ -373,11 +376,17 @@ int inj_borrow_open(const struct inj_process *process, const struct inj_maps *ma
 		return inj_broke(why, r, "no memory to borrow a thread");
 	r = inj_gadget_find(process, maps, &borrow->gadget, why);
 	if (r == 0)
-		r = open_until(borrow, deadline_ns, why);
+		r = open_until(borrow, tid, deadline_ns, why);
 	if (r != 0)
 		return r;
 	*ret = INJ_TAKE(borrow);
 	return 0;
+}
+
+int inj_borrow_open(const struct inj_process *process, const struct inj_maps *maps,
+		    uint64_t deadline_ns, struct inj_borrow **ret, struct inj_why *why)
+{
+	return inj_borrow_open_thread(process, maps, 0, deadline_ns, ret, why);
 }
 
 int inj_borrow_put(struct inj_borrow *borrow, const void *bytes, size_t length, inj_addr *ret)
