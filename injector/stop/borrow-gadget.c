@@ -59,6 +59,26 @@ bool inj_gadget_scan(const uint8_t *bytes, size_t length, inj_addr address,
 	return false;
 }
 
+static bool has_bytes(const struct inj_process *process, inj_addr at, const uint8_t *pattern,
+		      size_t length)
+{
+	uint8_t bytes[sizeof(restore_long)];
+
+	return inj_mem_read(process, at, bytes, length) == 0 &&
+	       memcmp(bytes, pattern, length) == 0;
+}
+
+bool inj_gadget_is_there(const struct inj_process *process, const struct inj_gadget *gadget)
+{
+	size_t length = gadget->syscall + sizeof(syscall_only) - gadget->start;
+
+	if (gadget->in_two_pieces)
+		return has_bytes(process, gadget->start, pop_ret, sizeof(pop_ret)) &&
+		       has_bytes(process, gadget->syscall, syscall_only, sizeof(syscall_only));
+	return has_bytes(process, gadget->start,
+			 length == sizeof(restore_long) ? restore_long : restore_short, length);
+}
+
 static bool name_has(const struct inj_map *map, const char *part)
 {
 	const char *base = strrchr(map->name, '/');
@@ -128,6 +148,10 @@ int inj_gadget_find(const struct inj_process *process, const struct inj_maps *ma
 		*ret = (struct inj_gadget){search.pop_ret, search.gadget.syscall, true};
 		return 0;
 	}
+
+	/* Of a process that ended nothing can be read. */
+	if (inj_process_check(process, why) == INJ_PROCESS_GONE)
+		return INJ_PROCESS_GONE;
 
 	int r = inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
 			   "process %d (%s) contains no instructions that return from a signal "

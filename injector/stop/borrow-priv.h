@@ -19,6 +19,12 @@ struct inj_gadget {
 	bool in_two_pieces;
 };
 
+/*
+ * Is the gadget still there? An execve or a dlclose may have taken it away since it was found.
+ * Asked while the thread that is to use it is stopped.
+ */
+bool inj_gadget_is_there(const struct inj_process *process, const struct inj_gadget *gadget);
+
 /* Return: 0; INJ_UNSUPPORTED_PROCESS; negative errno. State: running or held. */
 int inj_gadget_find(const struct inj_process *process, const struct inj_maps *maps,
 		    struct inj_gadget *ret, struct inj_why *why);

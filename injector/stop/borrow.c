@@ -97,8 +97,9 @@ static int settle(struct take_request *request, uint64_t deadline_ns)
 		inj_pt_interrupt(request->tid);
 		r = inj_pt_resume(request->tid, INJ_RESUME_FREELY,
 				  stop.kind == INJ_STOP_SIGNAL ? stop.signal : 0);
-		if (r < 0 && r != -ESRCH)
-			return r;
+		/* Being killed: its end is reported next. */
+		if (r < 0 && (r != -ESRCH || inj_now_ns() >= deadline_ns))
+			return r == -ESRCH ? -ETIMEDOUT : r;
 	}
 }
 
@@ -213,6 +214,8 @@ static int learn(struct take_request *request)
 		r = inj_xstate_measure(&borrow->xstate);
 	if (r < 0)
 		return r;
+	if (!inj_gadget_is_there(borrow->process, &borrow->gadget))
+		return pass_over(request, "the program was replaced or lost a library");
 	if (inj_pt_has_user_dispatch(tid))
 		return pass_over(request, "its system calls are dispatched to the program");
 	if (in_uprobe(borrow))
@@ -319,6 +322,22 @@ static int refuse_none(const struct take_request *request, pid_t blocked, struct
 		(int)request->tid, request->reason ? request->reason : "it sleeps without end"));
 }
 
+/* There may be threads that were born since the caller looked, or another program. */
+static int look_again(struct inj_borrow *borrow, struct inj_why *why)
+{
+	INJ_CLEANUP(inj_maps_guard) struct inj_maps *maps = NULL;
+	int r = inj_maps_read(borrow->process, &maps, why);
+
+	if (r == 0)
+		r = inj_gadget_find(borrow->process, maps, &borrow->gadget, why);
+	if (r != 0)
+		return r;
+	inj_maps_free(borrow->own_maps);
+	borrow->own_maps = INJ_TAKE(maps);
+	borrow->maps = borrow->own_maps;
+	return 0;
+}
+
 static int open_until(struct inj_borrow *borrow, pid_t only, uint64_t deadline_ns,
 		      struct inj_why *why)
 {
@@ -339,13 +358,9 @@ static int open_until(struct inj_borrow *borrow, pid_t only, uint64_t deadline_n
 		if (inj_now_ns() >= deadline_ns)
 			return refuse_none(&request, blocked, why);
 		nanosleep(&pause, NULL);
-		/* Stacks of threads born since the caller looked. */
-		inj_maps_free(INJ_TAKE(borrow->own_maps));
-		borrow->maps = NULL;
-		r = inj_maps_read(borrow->process, &borrow->own_maps, why);
+		r = look_again(borrow, why);
 		if (r != 0)
 			return r;
-		borrow->maps = borrow->own_maps;
 	}
 }
 

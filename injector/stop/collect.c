@@ -148,6 +148,8 @@ static void survey(struct hold_attempt *attempt, struct inj_hold *hold)
 			note->state = THREAD_GONE;
 		} else if (stop.kind == INJ_STOP_ENDED) {
 			bury(attempt, hold, i);
+		} else if (stop.kind == INJ_STOP_EXEC) {
+			attempt->replaced = true;
 		} else if (note->state == THREAD_WAITING && stop.kind == INJ_STOP_NONE &&
 			   hold->threads[i].tid == hold->process->pid &&
 			   inj_status_read(hold->process, hold->process->pid, &status) == 0 &&
@@ -172,6 +174,10 @@ static int await_report(struct hold_attempt *attempt, struct inj_hold *hold, siz
 		inj_pt_pause(n, attempt->limit_ns);
 		if (n % WAITS_PER_SURVEY == WAITS_PER_SURVEY - 1)
 			survey(attempt, hold);
+		if (attempt->replaced) {
+			*ret = (struct inj_stop){INJ_STOP_EXEC, 0};
+			return 0;
+		}
 		if (hold_note(hold, index)->state == THREAD_GONE)
 			return -ECHILD;
 		r = inj_pt_peek(tid, ret);

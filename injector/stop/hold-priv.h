@@ -39,6 +39,7 @@ struct hold_attempt {
 	uint64_t limit_ns;           /* budget and deadline made one */
 	const struct inj_hold *blocked_hold; /* with -ETIMEDOUT: whom we waited for */
 	pid_t blocked_tid;
+	bool replaced;               /* a target runs another program by now */
 	bool unclean;                /* something is attached that a detach cannot reach */
 	struct inj_why *why;
 };

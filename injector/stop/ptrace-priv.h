@@ -64,8 +64,8 @@ bool inj_pt_has_user_dispatch(pid_t tid);
 
 /*
  * Look at a thread without taking the report: a signal that it is about to deliver stays with
- * it, so that it is delivered even when we die now. Return: 0 (kind may be INJ_STOP_NONE), or
- * -ECHILD when we do not trace such a thread (any more).
+ * it, so that it is delivered even when we die now. INJ_STOP_EXEC is told once only. Return: 0
+ * (kind may be INJ_STOP_NONE), or -ECHILD when we do not trace such a thread (any more).
  */
 int inj_pt_peek(pid_t tid, struct inj_stop *ret);
 /* Take the report of a zombie, so that its process or parent gets it. */

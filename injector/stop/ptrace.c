@@ -193,6 +193,12 @@ int inj_pt_peek(pid_t tid, struct inj_stop *ret)
 	if (r < 0)
 		return r;
 	*ret = info.si_pid == 0 ? (struct inj_stop){INJ_STOP_NONE, 0} : decode(&info);
+	/*
+	 * The kernel answers every request with ESRCH until this report is taken, since it may
+	 * be meant for the thread that had the id before (looks_like_a_spurious_pid()).
+	 */
+	if (ret->kind == INJ_STOP_EXEC)
+		look(tid, WSTOPPED | __WNOTHREAD, &info);
 	return 0;
 }
 
