@@ -5,6 +5,7 @@
  * What always holds: a copy holds bytes of the held target at the addresses it names, or it is
  * empty.
  */
+#include <fcntl.h>
 #include <string.h>
 
 #include "injector/process/mem.h"
@@ -213,10 +214,104 @@ bool inj_snapshot_window(void *context, inj_addr address, struct inj_bytes *ret)
 	return !inj_mem_read(walker->process, address, walker->window, 8);
 }
 
+/*
+ * Which pages of a piece of anonymous memory hold anything. A stack of 8 MiB of which a few pages
+ * were ever used is the rule, and reading the others would make them exist.
+ * pages: one byte for each page, filled; Return: they are filled.
+ */
+static bool read_presence(int pagemap, struct inj_range range, uint8_t *pages)
+{
+	uint64_t entries[INJ_STACK_PIECE / INJ_PAGE_BYTES + 1];
+	inj_addr first = range.start / INJ_PAGE_BYTES;
+	size_t n = (range.end - 1) / INJ_PAGE_BYTES - first + 1;
+	size_t bytes = n * sizeof(*entries);
+
+	if (pagemap < 0 ||
+	    pread(pagemap, entries, bytes, (off_t)(first * sizeof(*entries))) != (ssize_t)bytes)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		/* proc(5): bit 63 in memory, bit 62 in swap or on its way somewhere */
+		pages[i] = entries[i] >> 62 != 0;
+	return true;
+}
+
+/* The next run of pages that hold something, within the piece. Return: there is one. */
+static bool next_run(struct inj_range piece, const uint8_t *pages, inj_addr from,
+		     struct inj_range *ret)
+{
+	inj_addr first = INJ_PAGE_DOWN(piece.start);
+
+	while (from < piece.end && !pages[(from - first) / INJ_PAGE_BYTES])
+		from = INJ_PAGE_DOWN(from) + INJ_PAGE_BYTES;
+	if (from >= piece.end)
+		return false;
+	ret->start = from;
+	while (from < piece.end && pages[(from - first) / INJ_PAGE_BYTES])
+		from = INJ_PAGE_DOWN(from) + INJ_PAGE_BYTES;
+	ret->end = from < piece.end ? from : piece.end;
+	return true;
+}
+
+struct delivery {
+	struct inj_walker *walker;
+	inj_piece_fn take;
+	void *context;
+	bool complete;
+	bool stopped;
+};
+
+/* Return: go on. */
+static bool deliver(struct delivery *delivery, struct inj_range range)
+{
+	uint8_t *piece = delivery->walker->piece;
+	size_t n = range.end - range.start;
+
+	if (inj_mem_read(delivery->walker->process, range.start, piece, n)) {
+		delivery->complete = false;
+		return false;
+	}
+	delivery->stopped =
+		!delivery->take(delivery->context, (struct inj_bytes){range.start, piece, n});
+	return !delivery->stopped;
+}
+
+static bool deliver_runs(struct delivery *delivery, struct inj_range piece, const uint8_t *pages)
+{
+	struct inj_range run = {0, piece.start};
+
+	while (next_run(piece, pages, run.end, &run))
+		if (!deliver(delivery, run))
+			return false;
+	return true;
+}
+
+static void deliver_range(struct delivery *delivery, struct inj_range range)
+{
+	uint8_t pages[INJ_STACK_PIECE / INJ_PAGE_BYTES + 1];
+	int pagemap INJ_CLOSE = -1;
+
+	/* Opened anew each time: an old descriptor would tell of memory before an execve(). */
+	if (range.end - range.start > INJ_STACK_WINDOW && range.start % 8 == 0 &&
+	    inj_stack_map_anonymous(&delivery->walker->map, range))
+		pagemap = inj_process_openat(delivery->walker->process, "pagemap", O_RDONLY);
+	while (range.start + 8 <= range.end) {
+		size_t n = range.end - range.start < INJ_STACK_PIECE ? range.end - range.start
+								     : INJ_STACK_PIECE;
+		struct inj_range piece = {range.start, range.start + n};
+
+		if (read_presence(pagemap, piece, pages) ? !deliver_runs(delivery, piece, pages)
+							 : !deliver(delivery, piece))
+			return;
+		range.start += n & ~(size_t)7;
+	}
+}
+
 bool inj_snapshot_pieces(struct inj_walker *walker, const struct inj_thread_stack *stack,
 			 struct inj_range range, inj_piece_fn take, void *context,
 			 bool *ret_complete)
 {
+	struct delivery delivery = {walker, take, context, .complete = true};
+
 	*ret_complete = true;
 	if (within(&stack->copy, range.start, 1)) {
 		size_t skip = range.start - stack->copy.address;
@@ -230,17 +325,7 @@ bool inj_snapshot_pieces(struct inj_walker *walker, const struct inj_thread_stac
 		/* A word cut by the end of the copy is read again. */
 		range.start += first.n & ~(size_t)7;
 	}
-	while (range.start + 8 <= range.end) {
-		size_t n = range.end - range.start < INJ_STACK_PIECE ? range.end - range.start
-								     : INJ_STACK_PIECE;
-
-		if (inj_mem_read(walker->process, range.start, walker->piece, n)) {
-			*ret_complete = false;
-			return true;
-		}
-		if (!take(context, (struct inj_bytes){range.start, walker->piece, n}))
-			return false;
-		range.start += n & ~(size_t)7;
-	}
-	return true;
+	deliver_range(&delivery, range);
+	*ret_complete = delivery.complete;
+	return !delivery.stopped;
 }

@@ -6,6 +6,7 @@
  * coroutines, threads without a C library) is not home.
  */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "injector/unwind/stack-place.h"
 
@@ -33,10 +34,13 @@ int inj_stack_map_init(struct inj_stack_map *ret, const struct inj_process *proc
 {
 	*ret = (struct inj_stack_map){0};
 	ret->mappings = calloc(maps->n_items ? maps->n_items : 1, sizeof(*ret->mappings));
-	if (!ret->mappings)
+	ret->anonymous = calloc(maps->n_items ? maps->n_items : 1, sizeof(*ret->anonymous));
+	if (!ret->mappings || !ret->anonymous)
 		return -ENOMEM;
 	for (size_t i = 0; i < maps->n_items; i++) {
 		ret->mappings[i] = maps->items[i].range;
+		ret->anonymous[i] = !maps->items[i].inode && !maps->items[i].shared &&
+				    (maps->items[i].prot & PROT_WRITE);
 		if (strcmp(maps->items[i].name, "[stack]"))
 			continue;
 		ret->main = maps->items[i].range;
@@ -59,10 +63,12 @@ int inj_stack_map_init(struct inj_stack_map *ret, const struct inj_process *proc
 void inj_stack_map_deinit(struct inj_stack_map *map)
 {
 	free(map->mappings);
+	free(map->anonymous);
 	*map = (struct inj_stack_map){0};
 }
 
-struct inj_range inj_stack_map_at(const struct inj_stack_map *map, inj_addr address)
+/* Index of the mapping that holds an address, n_mappings if none does. */
+static size_t find_mapping(const struct inj_stack_map *map, inj_addr address)
 {
 	size_t low = 0, high = map->n_mappings;
 
@@ -74,9 +80,21 @@ struct inj_range inj_stack_map_at(const struct inj_stack_map *map, inj_addr addr
 		else
 			low = middle + 1;
 	}
-	if (high && inj_range_has(map->mappings[high - 1], address))
-		return map->mappings[high - 1];
-	return (struct inj_range){0, 0};
+	return high && inj_range_has(map->mappings[high - 1], address) ? high - 1 : map->n_mappings;
+}
+
+struct inj_range inj_stack_map_at(const struct inj_stack_map *map, inj_addr address)
+{
+	size_t i = find_mapping(map, address);
+
+	return i < map->n_mappings ? map->mappings[i] : (struct inj_range){0, 0};
+}
+
+bool inj_stack_map_anonymous(const struct inj_stack_map *map, struct inj_range range)
+{
+	size_t i = find_mapping(map, range.start);
+
+	return i < map->n_mappings && map->anonymous[i] && range.end <= map->mappings[i].end;
 }
 
 bool inj_stack_place(const struct inj_stack_map *map, bool is_main, inj_addr rsp, inj_addr fs_base,

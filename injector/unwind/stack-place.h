@@ -7,6 +7,7 @@
 /* What is known of a target's memory for telling stacks apart. */
 struct inj_stack_map {
 	struct inj_range *mappings; /* all, ascending */
+	bool *anonymous;	    /* of the mappings: what is not there reads as zero */
 	size_t n_mappings;
 	/* [stack], up to where the first frame was; the start is that of when it was read. */
 	struct inj_range main;
@@ -43,6 +44,9 @@ void inj_stack_map_deinit(struct inj_stack_map *map);
  */
 bool inj_stack_place(const struct inj_stack_map *map, bool is_main, inj_addr rsp, inj_addr fs_base,
 		     struct inj_stack_place *ret);
+
+/* Is all of the range in one anonymous private mapping? */
+bool inj_stack_map_anonymous(const struct inj_stack_map *map, struct inj_range range);
 
 /* The mapping that holds an address, empty if none does. */
 struct inj_range inj_stack_map_at(const struct inj_stack_map *map, inj_addr address);

@@ -252,6 +252,27 @@ static void go_swap(void)
 	swapcontext(&context_home, &context_away);
 }
 
+/* The same from watched code itself: for some instructions its pc is in no word of the stack. */
+WATCHED static void watched_swap(void)
+{
+	atomic_fetch_add(&live, 1);
+	swapcontext(&context_home, &context_away);
+	atomic_fetch_sub(&live, 1);
+}
+
+static NOINLINE void jump_back(void)
+{
+	longjmp(jump, 1);
+}
+
+WATCHED static void watched_jump(void)
+{
+	atomic_fetch_add(&live, 1);
+	if (setjmp(jump) == 0)
+		jump_back();
+	atomic_fetch_sub(&live, 1);
+}
+
 static void go_turn_signal(void)
 {
 	syscall(SYS_tgkill, getpid(), gettid(), SIGUSR2);
@@ -292,26 +313,40 @@ static void go_turn_deep(void)
 	turn_deep(40);
 }
 
-/* Everything again and again, quickly: whoever looks at a random moment sees every instruction of
- * it in time. */
-static void turn_for_ever(void)
+/*
+ * Everything again and again, quickly: whoever looks at a random moment, or steps through it, sees
+ * every instruction of it in time.
+ */
+static const situation_fn all_turns[] = {go_plt,       go_longjmp,     go_swap,	     watched_swap,
+					 watched_jump, go_turn_signal, go_turn_deep, go_birth};
+
+static void turn_for_ever(size_t n_turns)
 {
-	static const situation_fn all[] = {go_plt,	   go_longjmp,	 go_swap,
-					   go_turn_signal, go_turn_deep, go_birth};
-	static char cut[65536];
+	static char alternate[65536];
 	struct sigaction action = {.sa_handler = on_turn, .sa_flags = SA_ONSTACK};
-	stack_t stack = {.ss_sp = cut, .ss_size = sizeof(cut)};
+	stack_t stack = {.ss_sp = alternate, .ss_size = sizeof(alternate)};
 
 	sigaltstack(&stack, NULL);
 	sigaction(SIGUSR2, &action, NULL);
 	start_away(yield_back);
 	atomic_store(&reached, 1);
 	for (;;)
-		for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
-			watched(all[i]);
-			all[i]();
+		for (size_t i = 0; i < n_turns; i++) {
+			watched(all_turns[i]);
+			all_turns[i]();
 			atomic_fetch_add(&turns, 1);
 		}
+}
+
+static void all_for_ever(void)
+{
+	turn_for_ever(sizeof(all_turns) / sizeof(*all_turns));
+}
+
+/* Without other threads, so that whatever is live is live in this one. */
+static void alone_for_ever(void)
+{
+	turn_for_ever(sizeof(all_turns) / sizeof(*all_turns) - 1);
 }
 
 static void under_watched(void)
@@ -374,7 +409,8 @@ static const struct mode {
 	{"stale-altstack", under_stale, go_altstack},
 	{"stale-deep", under_stale, go_deep},
 	{"stale-untold", under_stale, go_untold},
-	{"turns", turn_for_ever, NULL},
+	{"turns", all_for_ever, NULL},
+	{"turns-alone", alone_for_ever, NULL},
 };
 
 static void away_mode(void)

@@ -20,7 +20,8 @@ struct frames {
 
 static inline void frames_put(struct frames *frames, const void *bytes, size_t n)
 {
-	memcpy(frames->bytes + frames->n, bytes, n);
+	if (n)
+		memcpy(frames->bytes + frames->n, bytes, n);
 	frames->n += n;
 }
 
