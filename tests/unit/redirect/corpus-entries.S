@@ -39,7 +39,7 @@ begin first_jecxz
 	ret
 finish first_jecxz
 
-begin first_loop			/* rcx reduced to 1..8, then counted down in covered bytes */
+begin first_loop			/* rcx reduced to 1..8, counted down by a covered loop */
 	andl	$7, %ecx
 	incl	%ecx
 	xorl	%eax, %eax

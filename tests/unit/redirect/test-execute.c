@@ -216,8 +216,9 @@ static void prepare(struct stage *stage, struct trial *trial, size_t i)
 	if (far)
 		replacement = (uint64_t)(uintptr_t)far_replacement;
 	cr_assert_eq(inj_stub_emit(&trial->site, (uint64_t)(uintptr_t)trial->at,
-				   (uint64_t)(uintptr_t)stage->generation, replacement, &trial->stub,
-				   &why), 0, "%s: %s", trial->entry->name, why.text);
+				   (uint64_t)(uintptr_t)stage->generation, replacement,
+				   &trial->stub, &why),
+		     0, "%s: %s", trial->entry->name, why.text);
 	memcpy(trial->at, trial->stub.bytes, trial->stub.n_bytes);
 	cr_assert_eq(inj_site_writes(&trial->site, (uint64_t)(uintptr_t)trial->at, trial->writes,
 				     &trial->n_writes), 0);
