@@ -87,6 +87,15 @@ begin loop_behind_one_byte
 	ret
 finish loop_behind_one_byte
 
+begin loop_behind_two_bytes
+	xorl	%eax, %eax
+1:	addl	$1, %eax
+	cmpl	$9, %eax
+	jb	1b
+	addl	%edi, %eax
+	ret
+finish loop_behind_two_bytes
+
 begin short_condition
 	testb	%dil, %dil
 	je	1f

@@ -206,3 +206,42 @@ int harness_trace(void *function, void *frames, const struct registers *in, stru
 	*ret_pc = trace.failed_pc;
 	return trace.failed ? -1 : trace.checks;
 }
+
+static struct {
+	uint64_t from, to;
+	uint64_t steps;
+	bool arrived;
+} diversion;
+
+static void divert(int signal, siginfo_t *info, void *argument)
+{
+	ucontext_t *context = argument;
+	uint64_t pc = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+
+	(void)signal;
+	(void)info;
+	if (pc == diversion.from) {
+		diversion.arrived = true;
+		context->uc_mcontext.gregs[REG_RIP] = (greg_t)diversion.to;
+	}
+	if (diversion.arrived || pc == (uint64_t)(uintptr_t)harness_return ||
+	    ++diversion.steps > MAX_STEPS)
+		context->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+}
+
+bool harness_divert(void *function, const struct registers *in, struct registers *out,
+		    uint64_t from, uint64_t to)
+{
+	struct sigaction action = { .sa_sigaction = divert, .sa_flags = SA_SIGINFO };
+	struct sigaction before;
+
+	memset(&diversion, 0, sizeof(diversion));
+	diversion.from = from;
+	diversion.to = to;
+	sigaction(SIGTRAP, &action, &before);
+	harness_stepping = 1;
+	harness_call(function, in, out);
+	harness_stepping = 0;
+	sigaction(SIGTRAP, &before, NULL);
+	return diversion.arrived;
+}

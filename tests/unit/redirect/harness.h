@@ -25,4 +25,11 @@ void harness_call(void *function, const struct registers *in, struct registers *
 int harness_trace(void *function, void *frames, const struct registers *in, struct registers *out,
 		  uint64_t start, uint64_t end, uint64_t *ret_pc);
 
+/*
+ * Call a function, and the first time that rip is `from`, go on at `to` instead. Returns whether
+ * it was.
+ */
+bool harness_divert(void *function, const struct registers *in, struct registers *out,
+		    uint64_t from, uint64_t to);
+
 #endif

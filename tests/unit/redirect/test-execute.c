@@ -39,7 +39,7 @@ struct stage {
 	corpus_reset_fn reset;
 	uint8_t *region;      /* near the library */
 	uint64_t *generation; /* below 2 GiB */
-	size_t near, short_, late, refused, checks;
+	size_t near, short_, late, refused, checks, moves;
 };
 
 struct outcome {
@@ -293,6 +293,33 @@ static void expect_unwindable(struct stage *stage, struct trial *trial, unsigned
 	stage->checks += (size_t)checks;
 }
 
+/*
+ * A thread that stands among the bytes to be overwritten is moved to the stub, wherever it stands:
+ * it must finish its call as if nothing had happened.
+ */
+static void expect_movable(struct stage *stage, struct trial *trial, unsigned vector)
+{
+	inj_addr address = (uint64_t)(uintptr_t)trial->at;
+	struct inj_detour detour = inj_site_detour(&trial->site, &trial->stub, address);
+
+	for (unsigned k = 0; k < 9; k++) {
+		inj_addr from = trial->site.address + k;
+		inj_addr to = inj_site_translate_into_stub(&detour, from);
+		struct outcome now = { .scratch = { 0 } };
+		struct registers in;
+
+		if (to == 0 || to == from)
+			continue;
+		stage->reset();
+		make_vector(trial->entry, vector, &in);
+		if (harness_divert(trial->entry->function, &in, &now.out, from, to))
+			stage->moves++;
+		memcpy(now.scratch, scratch, sizeof(scratch));
+		cr_assert(same(&trial->before[vector], &now, trial->mask), "%s: %s moved at +%u",
+			  stage->name, trial->entry->name, k);
+	}
+}
+
 static void count(struct stage *stage, const struct inj_site *site)
 {
 	stage->near += site->kind == INJ_SITE_NEAR;
@@ -318,6 +345,10 @@ static void try_function(struct stage *stage, size_t i)
 	count(stage, &trial.site);
 	prepare(stage, &trial, i);
 	*stage->generation = 0;
+	if (trial.site.kind != INJ_SITE_LATE) {
+		expect_movable(stage, &trial, 3);
+		expect_movable(stage, &trial, 11);
+	}
 	install(&trial);
 	if (trial.site.kind != INJ_SITE_LATE) {
 		expect_old(stage, &trial, trial.entry->function, "inert");
@@ -372,9 +403,10 @@ ParameterizedTest(struct library *library, execute, equivalence, .timeout = 120)
 	for (size_t i = 0; i < stage.n_entries; i++)
 		try_function(&stage, i);
 	printf("%-24s %zu functions: %zu near, %zu short, %zu late, %zu too short; unwound at %zu "
-	       "instructions\n", library->name, stage.n_entries, stage.near, stage.short_,
-	       stage.late, stage.refused, stage.checks);
+	       "instructions, moved %zu times\n", library->name, stage.n_entries, stage.near,
+	       stage.short_, stage.late, stage.refused, stage.checks, stage.moves);
 	cr_assert_gt(stage.n_entries, 200);
+	cr_assert_gt(stage.moves, 50);
 	cr_assert(stage.near > 0 && stage.short_ > 0 && stage.late > 0);
 	cr_assert_lt(stage.refused * 5, stage.n_entries);
 }
