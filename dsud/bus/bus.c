@@ -103,10 +103,8 @@ static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error
 	bool is_system = connection->is_system;
 
 	dsud_connection_drop(connection);
-	if (is_system) {
-		dsud_log(LOG_NOTICE, "the system bus went away; waiting for it to come back");
+	if (is_system)
 		dsud_bus_retry_system(owner);
-	}
 	return 0;
 }
 

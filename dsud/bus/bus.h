@@ -43,8 +43,9 @@ struct dsud_bus {
 	int socket_lock_fd;
 	int listen_fd;
 	sd_event_source *listen_source;
-	enum dsud_system_bus system_mode;
 	sd_event_source *retry_source;
+	uint64_t retry_usec;      /* how long to wait before the next try */
+	bool told_of_trouble;     /* with the system bus; once is enough */
 	sd_event_source *post_source;
 };
 

@@ -14,7 +14,12 @@
 #include "injector/base/cleanup.h"
 
 #define DEFAULT_ADDRESS "unix:path=/run/dbus/system_bus_socket"
-#define RETRY_USEC 500000u
+/*
+ * Doubles with every try that fails. Watching for the socket to appear would not do: it can be there
+ * before anybody listens on it.
+ */
+#define RETRY_FIRST_USEC 500000u
+#define RETRY_LAST_USEC 8000000u
 
 static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
@@ -29,15 +34,22 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 	/* 1: we own it now, 4: we did already; 3: somebody else does. */
 	if (r >= 0 && answer != 1 && answer != 4)
 		r = -EEXIST;
-	if (r < 0)
+	if (r >= 0) {
+		if (bus->told_of_trouble)
+			dsud_log(LOG_NOTICE, "the system bus is there");
+		bus->told_of_trouble = false;
+		bus->retry_usec = RETRY_FIRST_USEC;
+	} else if (!bus->told_of_trouble) {
 		dsud_log(LOG_WARNING, "the name %s on the system bus is not to be had: %s",
 			 DSUD_BUS_NAME,
 			 failure ? failure->message : "another program has it");
+		bus->told_of_trouble = true;
+	}
 	bus->events->name(bus->context, r < 0 ? r : 0);
 	return 0;
 }
 
-static int make_client(bool wait, sd_bus **ret)
+static int make_client(sd_bus **ret)
 {
 	const char *address = secure_getenv("DBUS_SYSTEM_BUS_ADDRESS");
 	sd_bus *bus = NULL;
@@ -52,8 +64,6 @@ static int make_client(bool wait, sd_bus **ret)
 	if (r >= 0)
 		r = sd_bus_negotiate_creds(bus, 1, SD_BUS_CREDS_UID | SD_BUS_CREDS_EUID);
 	if (r >= 0)
-		r = sd_bus_set_watch_bind(bus, wait);
-	if (r >= 0)
 		r = sd_bus_start(bus);
 	if (r < 0) {
 		sd_bus_unref(bus);
@@ -63,11 +73,11 @@ static int make_client(bool wait, sd_bus **ret)
 	return 0;
 }
 
-static int connect_once(struct dsud_bus *owner, bool wait)
+static int connect_once(struct dsud_bus *owner)
 {
 	struct dsud_connection *connection = NULL;
 	sd_bus *bus = NULL;
-	int r = make_client(wait, &bus);
+	int r = make_client(&bus);
 
 	if (r < 0)
 		return r;
@@ -97,12 +107,20 @@ void dsud_bus_retry_system(struct dsud_bus *bus)
 {
 	int r;
 
+	if (!bus->told_of_trouble)
+		dsud_log(LOG_NOTICE, "there is no system bus; waiting for it");
+	bus->told_of_trouble = true;
+	if (bus->retry_usec == 0)
+		bus->retry_usec = RETRY_FIRST_USEC;
 	sd_event_source_disable_unref(bus->retry_source);
 	bus->retry_source = NULL;
-	r = sd_event_add_time_relative(bus->event, &bus->retry_source, CLOCK_MONOTONIC, RETRY_USEC,
-				       0, on_retry, bus);
+	r = sd_event_add_time_relative(bus->event, &bus->retry_source, CLOCK_MONOTONIC,
+				       bus->retry_usec, 0, on_retry, bus);
 	if (r < 0)
 		dsud_log_errno(LOG_ERR, r, "cannot wait for the system bus");
+	bus->retry_usec *= 2;
+	if (bus->retry_usec > RETRY_LAST_USEC)
+		bus->retry_usec = RETRY_LAST_USEC;
 }
 
 int dsud_bus_connect_system(struct dsud_bus *bus, enum dsud_system_bus mode)
@@ -111,12 +129,10 @@ int dsud_bus_connect_system(struct dsud_bus *bus, enum dsud_system_bus mode)
 
 	if (mode == DSUD_SYSTEM_BUS_NO)
 		return 0;
-	r = connect_once(bus, false);
+	r = connect_once(bus);
 	if (r >= 0 || mode == DSUD_SYSTEM_BUS_YES)
 		return r;
 	bus->events->name(bus->context, r);
-	/* The directory of the bus is watched; where even that cannot be, look again now and then. */
-	if (connect_once(bus, true) < 0)
-		dsud_bus_retry_system(bus);
+	dsud_bus_retry_system(bus);
 	return 0;
 }

@@ -47,6 +47,10 @@ INJ_DEFINE_GUARD(struct bus_fixture *, bus_fixture_free, bus_fixture_guard)
 pid_t bus_fixture_spawn(struct bus_fixture *fixture, const char *const *extra, int errors);
 /* The same, until it is ready; it becomes the fixture's daemon. */
 void bus_fixture_start(struct bus_fixture *fixture, const char *const *extra);
+/* End the system bus, and start another one at the same address. */
+void bus_fixture_restart_bus(struct bus_fixture *fixture);
+/* Wait until the daemon owns its name. */
+void bus_fixture_await_name(const struct bus_fixture *fixture);
 /* SIGTERM. Return: its exit status as of waitpid(2). */
 int bus_fixture_stop(struct bus_fixture *fixture);
 /* SIGKILL. */

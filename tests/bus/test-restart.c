@@ -254,6 +254,43 @@ Test(restart, stopping_undoes_what_runs)
 	bus_fixture_end(pid);
 }
 
+Test(restart, a_system_bus_that_goes_away_is_met_again)
+{
+	BUS_FIXTURE fixture = bus_fixture_new(SCRIPTED_DAEMON, true);
+
+	for (int i = 0; i < 2; i++) {
+		bus_fixture_restart_bus(fixture);
+		bus_fixture_await_name(fixture);
+
+		BUS bus = bus_fixture_system(fixture);
+
+		cr_assert_str_eq(bus_get_string(bus, DSUD_PATH_ROOT, DSUD_IFACE_MANAGER, "Version"),
+				 DSU_VERSION);
+	}
+}
+
+Test(restart, a_system_bus_that_comes_later_is_met)
+{
+	static const char *const extra[] = {"--system-bus=auto", NULL};
+	BUS_FIXTURE fixture = bus_fixture_prepare(SCRIPTED_DAEMON, true);
+	char path[160];
+
+	/* No bus while the daemon starts. */
+	bus_fixture_end(fixture->dbus_pid);
+	snprintf(path, sizeof(path), "%s/bus", fixture->directory);
+	cr_assert_eq(unlink(path), 0);
+	fixture->dbus_pid = 0;
+	bus_fixture_start(fixture, extra);
+	{
+		BUS bus = bus_fixture_private(fixture);
+
+		cr_assert_str_eq(bus_get_string(bus, DSUD_PATH_ROOT, DSUD_IFACE_MANAGER, "Version"),
+				 DSU_VERSION);
+	}
+	bus_fixture_restart_bus(fixture);
+	bus_fixture_await_name(fixture);
+}
+
 /* --- two daemons -------------------------------------------------------------------------- */
 
 Test(restart, a_second_daemon_on_the_same_socket_is_refused)
