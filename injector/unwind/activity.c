@@ -14,6 +14,7 @@
 
 enum {
 	STEPS_PER_CLOCK = 64,
+	MAX_SCANNED_FIRST = 16 << 20,
 	/* Thread control data and thread-local variables between the first frame of a thread and
 	   its control block. */
 	MAX_ABOVE_FIRST_FRAME = 256 << 10,
@@ -178,7 +179,12 @@ static bool registers_hint(struct search *search)
 
 static bool is_clean(struct search *search)
 {
+	struct inj_range live = search->stack->place.live;
+
 	if (!search->stack->place.home || registers_hint(search))
+		return false;
+	/* Large stacks hold few frames, or too many for either way. */
+	if (live.end - live.start > MAX_SCANNED_FIRST)
 		return false;
 	search->hint = false;
 	return scan_range(search, live_words(search->stack), hint_in_piece) && !search->hint &&

@@ -190,6 +190,20 @@ static bool within(const struct inj_bytes *bytes, inj_addr address, size_t n)
 	       address - bytes->address <= bytes->n - n;
 }
 
+/* Small frames follow each other: read ahead more and more. Large ones are reached one by one. */
+static size_t window_bytes(const struct inj_walker *walker, inj_addr start)
+{
+	struct inj_range before = walker->window_at;
+	struct inj_range mapping = inj_stack_map_at(&walker->map, start);
+	size_t n = 2 * INJ_PAGE_BYTES;
+
+	if (start > before.start && start - before.start <= before.end - before.start)
+		n = 2 * (before.end - before.start);
+	if (n > INJ_STACK_WINDOW)
+		n = INJ_STACK_WINDOW;
+	return mapping.end && n > mapping.end - start ? mapping.end - start : n;
+}
+
 bool inj_snapshot_window(void *context, inj_addr address, struct inj_bytes *ret)
 {
 	struct inj_walker *walker = context;
@@ -201,14 +215,13 @@ bool inj_snapshot_window(void *context, inj_addr address, struct inj_bytes *ret)
 	if (walker->offline)
 		return false;
 	inj_addr start = INJ_PAGE_DOWN(address);
-	struct inj_range mapping = inj_stack_map_at(&walker->map, address);
-	size_t n = 2 * INJ_PAGE_BYTES;
+	size_t n = window_bytes(walker, start);
 
-	if (mapping.end)
-		n = mapping.end - start < INJ_STACK_WINDOW ? mapping.end - start : INJ_STACK_WINDOW;
 	*ret = (struct inj_bytes){start, walker->window, n};
-	if (!inj_mem_read(walker->process, start, walker->window, n))
+	if (!inj_mem_read(walker->process, start, walker->window, n)) {
+		walker->window_at = (struct inj_range){start, start + n};
 		return true;
+	}
 	/* The map may be older than the memory. */
 	*ret = (struct inj_bytes){address, walker->window, 8};
 	return !inj_mem_read(walker->process, address, walker->window, 8);

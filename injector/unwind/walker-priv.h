@@ -35,9 +35,10 @@ struct inj_walker {
 	uint8_t *copies;
 	size_t copies_bytes;
 	/* Scratch, allocated once: */
-	uint8_t *piece;	 /* INJ_STACK_PIECE */
-	uint8_t *window; /* INJ_STACK_WINDOW */
-	bool offline;	 /* the snapshot is all there is: the target runs */
+	uint8_t *piece;		    /* INJ_STACK_PIECE */
+	uint8_t *window;	    /* INJ_STACK_WINDOW */
+	struct inj_range window_at; /* what the window held last */
+	bool offline;		    /* the snapshot is all there is: the target runs */
 	const struct inj_thread_stack *walking;
 };
 

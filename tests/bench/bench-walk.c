@@ -179,7 +179,7 @@ static void measure_walk(const char *mode)
 int main(int argc, char **argv)
 {
 	static const char *const threads[] = {"1", "7", "63", "511", "1999"};
-	static const char *const modes[] = {"syscall", "altstack", "deep-1000", "deep"};
+	static const char *const modes[] = {"syscall", "altstack", "deep-1000", "deep", "huge"};
 	sigset_t child;
 
 	if (argc > 1)

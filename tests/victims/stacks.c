@@ -192,6 +192,26 @@ static void go_deep_1000(void)
 	deep(1000);
 }
 
+/* A thousand frames of a megabyte, of which only the ends are ever touched. */
+static NOINLINE long huge(long n)
+{
+	char room[1 << 20];
+	long below = 0;
+
+	room[0] = room[sizeof(room) - 1] = (char)n;
+	__asm__ volatile("" : : "r"(room) : "memory");
+	if (n > 0)
+		below = huge(n - 1);
+	else
+		block();
+	return below + room[0];
+}
+
+static void go_huge(void)
+{
+	huge(1000);
+}
+
 static ucontext_t context_home, context_away;
 
 static void away_blocks(void)
@@ -397,6 +417,7 @@ static const struct mode {
 	{"jit", under_watched, go_jit},
 	{"deep", under_watched, go_deep},
 	{"deep-1000", under_watched, go_deep_1000},
+	{"huge", under_watched, go_huge},
 	{"home-suspended", under_watched, go_away},
 	{"not-syscall", plain, block},
 	{"not-signal", plain, go_signal},
@@ -404,6 +425,7 @@ static const struct mode {
 	{"not-vdso", plain, go_vdso},
 	{"not-untold", plain, go_untold},
 	{"not-deep", plain, go_deep},
+	{"not-huge", plain, go_huge},
 	{"not-away", plain, go_away},
 	{"stale-syscall", under_stale, block},
 	{"stale-altstack", under_stale, go_altstack},
@@ -472,7 +494,8 @@ int main(int argc, char **argv)
 		return 2;
 	arranged = mode->arranged;
 	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, 64 << 20);
+	pthread_attr_setstacksize(&attributes, (size_t)(strstr(mode->name, "huge") ? 1100 : 64)
+						       << 20);
 	if (argc > 2) {
 		pthread_create(&thread, &attributes, answer, NULL);
 		be_in_question(NULL);

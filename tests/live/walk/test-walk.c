@@ -217,6 +217,29 @@ Test(walk, never_misses_in_a_static_program, .timeout = 120)
 	never_miss("stacks-static", true, 1000);
 }
 
+/* A gigabyte of stack, within the time that an update may hold a process by default. */
+static void check_huge(const char *mode, bool found)
+{
+	SUBJECT subject = subject_new("stacks", mode, false);
+	struct inj_activity activity INJ_CLEANUP(inj_activity_deinit) = {0};
+	struct inj_why why = {0};
+
+	subject_hold(subject);
+	int r = inj_walker_find(subject->walker, subject->hold, &subject->watch, 1, 50000000,
+				&activity, &why);
+
+	cr_assert_eq(r, 0, "%s: %s", mode, why.text);
+	cr_expect_eq(activity.n_hits > 0, found, "%s", mode);
+	cr_expect_eq(activity.n_unreliable, 0, "%s", mode);
+	subject_release(subject);
+}
+
+Test(walk, huge_stacks_fit_into_the_hold)
+{
+	check_huge("huge", true);
+	check_huge("not-huge", false);
+}
+
 Test(walk, snapshot_is_walked_after_release)
 {
 	SUBJECT subject = subject_new("stacks", "deep-1000", false);
