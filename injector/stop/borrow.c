@@ -8,7 +8,6 @@
  * targets with a seccomp filter that the kernel does not let us suspend.
  */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -266,7 +265,7 @@ static int take(void *argument)
 	if (r < 0)
 		return r;
 	/* A stranger with a recycled id: let go like one that does not stop. */
-	if (tgkill(borrow->process->pid, request->tid, 0) < 0)
+	if (!inj_pt_belongs(borrow->process->pid, request->tid))
 		return -ETIMEDOUT;
 	borrow->first_interrupt_ns = inj_now_ns();
 	borrow->has_seccomp = request->has_seccomp;

@@ -7,7 +7,6 @@
  * when the time is over.
  */
 #include <errno.h>
-#include <signal.h>
 
 #include "injector/base/clock.h"
 #include "injector/process/mem.h"
@@ -101,7 +100,7 @@ static int meet_child(struct hold_attempt *attempt, struct inj_hold *hold, pid_t
 
 	if (r < 0 || child <= 0)
 		return 0;
-	if (tgkill(hold->process->pid, child, 0) == 0) {
+	if (inj_pt_belongs(hold->process->pid, child)) {
 		r = inj_hold_add(hold, child);
 		return r == -EEXIST ? 0 : r;
 	}

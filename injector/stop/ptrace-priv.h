@@ -63,6 +63,12 @@ int inj_pt_get_rseq(pid_t tid, inj_addr *ret);
 bool inj_pt_has_user_dispatch(pid_t tid);
 
 /*
+ * Is this a thread of the process? Needs no right to signal it: workers that only look at a process
+ * of another user give that right up.
+ */
+bool inj_pt_belongs(pid_t pid, pid_t tid);
+
+/*
  * Look at a thread without taking the report: a signal that it is about to deliver stays with
  * it, so that it is delivered even when we die now. INJ_STOP_EXEC is told once only. Return: 0
  * (kind may be INJ_STOP_NONE), or -ECHILD when we do not trace such a thread (any more).

@@ -151,6 +151,12 @@ bool inj_pt_has_user_dispatch(pid_t tid)
 	       configuration.mode != 0;
 }
 
+bool inj_pt_belongs(pid_t pid, pid_t tid)
+{
+	/* The pair is looked up before the right is asked for: do_send_specific() of the kernel. */
+	return tgkill(pid, tid, 0) == 0 || errno == EPERM;
+}
+
 static struct inj_stop decode(const siginfo_t *info)
 {
 	int event = info->si_status >> 8;

@@ -7,7 +7,6 @@
  * short-lived threads could outrun us for ever. Refuses processes that somebody else traces.
  */
 #include <errno.h>
-#include <signal.h>
 #include <sys/ptrace.h>
 
 #include "injector/process/tasks.h"
@@ -77,7 +76,7 @@ static int seize_one(struct hold_attempt *attempt, struct inj_hold *hold, pid_t 
 				 "CAP_SYS_PTRACE is needed", (int)tid, (int)hold->process->pid);
 	if (r < 0)
 		return inj_broke(attempt->why, r, "cannot seize thread %d", (int)tid);
-	if (tgkill(hold->process->pid, tid, 0) < 0)
+	if (!inj_pt_belongs(hold->process->pid, tid))
 		return -EAGAIN;
 	r = inj_hold_add(hold, tid);
 	if (r < 0)

@@ -3,10 +3,14 @@
  * Targets that change while they are being stopped: threads, children, programs come and go;
  * threads that never stop. Either everything is held, or a clear answer and nothing attached.
  */
+#include <linux/capability.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "injector/process/tasks.h"
+#include "tests/support/child.h"
 #include "tests/live/hold/holding.h"
 
 TestSuite(hold_changes, .timeout = 120);
@@ -308,4 +312,51 @@ Test(hold_changes, registers_survive)
 	}
 	victim_expect_above(victim, "laps", victim_ask_number(victim, "laps") + 1);
 	victim_expect(victim, "wrong", "nothing");
+}
+
+static void rest_as_nobody(void *argument)
+{
+	const uid_t nobody = 65534;
+
+	/* A change of the user takes back what child_start() asked for. */
+	if (setresuid(nobody, nobody, nobody) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
+		child_ready();
+	child_rest();
+}
+
+static void set_right_to_signal(bool on)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+
+	cr_assert_eq(syscall(SYS_capget, &header, sets), 0);
+	sets[0].effective &= ~(1u << CAP_KILL);
+	sets[0].effective |= (uint32_t)on << CAP_KILL;
+	cr_assert_eq(syscall(SYS_capset, &header, sets), 0);
+}
+
+/* As a worker does that only looks. */
+Test(hold_changes, another_user_without_the_right_to_signal)
+{
+	need_root();
+
+	pid_t child = child_start(rest_as_nobody, NULL);
+	PROCESS process = open_victim(child);
+	const struct inj_process *one = process;
+	struct inj_hold *holds = NULL;
+	struct inj_why why = {0};
+
+	set_right_to_signal(false);
+
+	TRACER tracer = new_tracer();
+	int r = inj_tracer_hold(tracer, &one, 1, inj_now_ns() + 20 * SECOND, 10 * SECOND, &holds,
+				&why);
+
+	/* Our own end must be able to end the child. */
+	set_right_to_signal(true);
+	cr_assert_eq(r, 0, "%d: %s", r, why.text);
+	expect_all_stopped(holds);
+	inj_tracer_release(tracer, NULL);
+	expect_detached(child);
+	child_end(child);
 }
