@@ -95,17 +95,6 @@ static size_t gap_after(const struct upd_subject *subject, const struct upd_chan
 	return gap;
 }
 
-static size_t gap_before(const struct upd_subject *subject, const struct upd_change *change)
-{
-	struct inj_symbol other;
-	size_t gap = 0;
-
-	while (gap < MAX_GAP && change->entry % 16 == 0 &&
-	       !inj_symbol_at(subject->modules, change->entry - gap - 1, &other))
-		gap++;
-	return gap;
-}
-
 static int refuse_changed(const struct upd_subject *subject, const struct upd_change *change,
 			  const uint8_t *found, const uint8_t *file, struct inj_why *why)
 {
@@ -190,7 +179,8 @@ static int examine_site(const struct upd_subject *subject, struct upd_change *ch
 		return 0;
 	if (r < 0 || (r > 0 && r != INJ_FUNCTION_TOO_SHORT) || change->below)
 		return r;
-	return examine(subject, change, gap_before(subject, change), gap_after(subject, change), why);
+	/* What stands before the entry is the end of another function, of which a stripped file does not tell enough. */
+	return examine(subject, change, 0, gap_after(subject, change), why);
 }
 
 static bool is_cold_part(const char *name)
