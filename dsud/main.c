@@ -189,7 +189,8 @@ int main(int argc, char **argv)
 	if (r != 0)
 		return r < 0 ? EXIT_SUCCESS : r;
 	if (geteuid() != 0) {
-		fprintf(stderr, "dsud: only root may change other people's programs; start dsud as root\n");
+		fprintf(stderr,
+			"dsud: only root may change other people's programs; start dsud as root\n");
 		return EXIT_NOT_ALLOWED;
 	}
 	prepare_process();

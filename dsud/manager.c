@@ -207,7 +207,8 @@ static int settle_leftovers(struct dsud_manager *manager, struct inj_why *why)
 		return inj_broke(why, r, "Cannot list the state directory %s",
 				 manager->state_dir.path);
 	for (size_t i = 0; i < n; i++) {
-		dsud_log(LOG_NOTICE, "an update was interrupted (processes alive: %zu); settling it",
+		dsud_log(LOG_NOTICE,
+			 "an update was interrupted (processes alive: %zu); settling it",
 			 leftovers[i].n_subjects);
 		r = r ?: dsud_registry_recover(&manager->registry, &leftovers[i], why);
 		dsud_leftover_deinit(&leftovers[i]);
@@ -234,7 +235,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	struct dsud_manager *manager = userdata;
 
 	if (manager->stopping) {
-		dsud_log(LOG_WARNING, "told twice to stop: running updates are left to undo themselves");
+		dsud_log(LOG_WARNING,
+			 "told twice to stop: running updates are left to undo themselves");
 		return sd_event_exit(manager->event, 0);
 	}
 	manager->stopping = true;

@@ -31,8 +31,8 @@ struct dsud_manager {
 /*
  * Take hold of the socket and of the state directory, settle what a predecessor left, look for
  * patched processes; then listen. Everything after the first part happens in the loop.
- * config: must outlive the manager; ret: in the caller's storage, dsud_manager_deinit() also after a
- * failure.
+ * config: must outlive the manager; ret: in the caller's storage, dsud_manager_deinit() also after
+ * a failure.
  * State: SIGCHLD, SIGTERM and SIGINT are blocked.
  * Return: 0.
  * Errors: INJ_BUSY (another daemon), INJ_INTERNAL, negative errno, all with a story.

@@ -67,7 +67,7 @@ struct upd_frame {
 	char *function;  /* "" unknown */
 	uint64_t offset; /* bytes from the function's start */
 	char *module;
-	char *mark;      /* "", "patched" (old code of a replaced function), "replacement", "stub" */
+	char *mark;      /* "", "patched" (old code of what is replaced), "replacement", "stub" */
 };
 
 struct upd_thread {

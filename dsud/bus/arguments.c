@@ -34,7 +34,8 @@ static int copy_name(char **place, const char *what, const char *text, sd_bus_er
 	if (text[0] == '\0')
 		return dsud_bus_usage(error, "The %s is empty. Name it.", what);
 	if (strlen(text) > MAX_NAME_BYTES)
-		return dsud_bus_usage(error, "The %s has more than %d bytes.", what, MAX_NAME_BYTES);
+		return dsud_bus_usage(error, "The %s has more than %d bytes.", what,
+				      MAX_NAME_BYTES);
 	strcpy(shown, text);
 	inj_printable(shown);
 	if (strcmp(shown, text) != 0)
@@ -82,8 +83,8 @@ static int read_target(sd_bus_message *message, struct dsud_selection *selection
 	if (r <= 0)
 		return r;
 	if (dsud_selector_from_word(word, &by) < 0)
-		return dsud_bus_usage(error,
-				      "There is no selector '%s'. Use pid, exe, comm or unit.", word);
+		return dsud_bus_usage(
+			error, "There is no selector '%s'. Use pid, exe, comm or unit.", word);
 	r = dsud_select(selection, by, value, &why);
 	return r != 0 ? dsud_bus_error(error, r, &why) : 1;
 }
@@ -157,10 +158,11 @@ static int read_protocol(sd_bus_message *message, struct dsud_order *order, sd_b
 	for (const char *const *known = upd_protocols(); *known; known++)
 		if (strcmp(*known, name) == 0)
 			return copy_text(&order->protocol, name);
-	return dsud_bus_usage(error,
-			      "There is no update protocol '%s'. The property Protocols of the manager "
-			      "lists all.",
-			      name);
+	return dsud_bus_usage(
+		error,
+		"There is no update protocol '%s'. The property Protocols of the manager "
+		"lists all.",
+		name);
 }
 
 static int read_marking_patch(sd_bus_message *message, struct dsud_order *order,
@@ -190,8 +192,8 @@ static const struct option {
 	{DSUD_OPTION_TIMEOUT, "t",
 	 KIND_BIT(UPD_APPLY) | KIND_BIT(UPD_REVERT) | KIND_BIT(UPD_CHECK) | KIND_BIT(UPD_STACKS),
 	 read_timeout},
-	{DSUD_OPTION_PROTOCOL, "s", KIND_BIT(UPD_APPLY) | KIND_BIT(UPD_REVERT) | KIND_BIT(UPD_CHECK),
-	 read_protocol},
+	{DSUD_OPTION_PROTOCOL, "s",
+	 KIND_BIT(UPD_APPLY) | KIND_BIT(UPD_REVERT) | KIND_BIT(UPD_CHECK), read_protocol},
 	{DSUD_OPTION_HOLD_BUDGET, "t",
 	 KIND_BIT(UPD_APPLY) | KIND_BIT(UPD_REVERT) | KIND_BIT(UPD_CHECK) | KIND_BIT(UPD_STACKS),
 	 read_hold_budget},
@@ -217,8 +219,8 @@ static int read_option(sd_bus_message *message, struct dsud_order *order, unsign
 		if (strcmp(option->name, name) != 0 || !(option->kinds & KIND_BIT(order->kind)))
 			continue;
 		if (strcmp(option->type, type) != 0)
-			return dsud_bus_usage(error, "The option '%s' has the type %s, not %s.", name,
-					      option->type, type);
+			return dsud_bus_usage(error, "The option '%s' has the type %s, not %s.",
+					      name, option->type, type);
 		if (*seen & (1u << i))
 			return dsud_bus_usage(error, "The option '%s' stands twice.", name);
 		*seen |= 1u << i;

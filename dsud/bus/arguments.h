@@ -9,8 +9,8 @@
 /*
  * Read one argument of a method call into an order. Everything a caller sends is hostile: types are
  * checked by sd-bus, names and ranges here.
- * message: positioned at the argument; order: filled, free with dsud_order_deinit(); error: filled on
- * failure.
+ * message: positioned at the argument; order: filled, free with dsud_order_deinit(); error: filled
+ * on failure.
  * Return: 0. Errors: negative, with error set; the order may be filled in part.
  */
 

@@ -91,7 +91,7 @@ void dsud_connection_drop(struct dsud_connection *connection)
 	if (!connection->is_system)
 		dsud_registry_abandon(owner->registry,
 				      dsud_connection_owner(connection, NULL, name, sizeof(name)));
-	/* What could be written was written when it was sent; waiting for a peer is out of the question. */
+	/* What could be written was written when it was sent. No waiting for a peer. */
 	sd_bus_close_unref(connection->bus);
 	free(connection);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns /org/dsud1/target/PID: one patched process. Everybody may see that a process is patched; what
- * its patches are, with addresses, is for those who may look into it, and therefore never part of a
- * message that is sent to all.
+ * Owns /org/dsud1/target/PID: one patched process. Everybody may see that a process is patched;
+ * what its patches are, with addresses, is for those who may look into it, and therefore never part
+ * of a message that is sent to all.
  */
 #include <errno.h>
 #include <stdlib.h>

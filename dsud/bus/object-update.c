@@ -108,9 +108,10 @@ static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *
 	if (r < 0)
 		return r;
 	if (update->order.kind == UPD_RECOVER && !dsud_update_is_settled(update))
-		return sd_bus_error_setf(error, DSUD_ERROR_BUSY,
-					 "This is the recovery of an interrupted update, which cannot "
-					 "be cancelled. It ends by itself.");
+		return sd_bus_error_setf(
+			error, DSUD_ERROR_BUSY,
+			"This is the recovery of an interrupted update, which cannot "
+			"be cancelled. It ends by itself.");
 	dsud_update_cancel(update);
 	return sd_bus_reply_method_return(message, NULL);
 }

@@ -52,8 +52,8 @@ static void tell_manager(struct dsud_connection *connection, const char *signal,
 
 static void tell_count(struct dsud_connection *connection, const char *property)
 {
-	sd_bus_emit_properties_changed(connection->bus, DSUD_PATH_ROOT, DSUD_IFACE_MANAGER, property,
-				       NULL);
+	sd_bus_emit_properties_changed(connection->bus, DSUD_PATH_ROOT, DSUD_IFACE_MANAGER,
+				       property, NULL);
 }
 
 /* --- updates ------------------------------------------------------------------------------ */

@@ -22,9 +22,9 @@ static int check_file(int fd, const char *name, struct inj_why *why)
 	if (flags < 0 || fstat(fd, &status) < 0)
 		return inj_broke(why, -errno, "Cannot look at the patch %s", name);
 	if (!S_ISREG(status.st_mode))
-		return inj_refuse(why, INJ_BAD_PATCH,
-				  "The patch %s is not a regular file. Name the shared object itself.",
-				  name);
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"The patch %s is not a regular file. Name the shared object itself.", name);
 	if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
 		return inj_refuse(why, INJ_BAD_PATCH,
 				  "The patch %s was not opened for reading. Open it with O_RDONLY.",
@@ -33,9 +33,10 @@ static int check_file(int fd, const char *name, struct inj_why *why)
 		return inj_refuse(why, INJ_BAD_PATCH,
 				  "The patch %s is empty. Build it anew.", name);
 	if (status.st_size > (off_t)DSUD_MAX_PATCH_BYTES)
-		return inj_refuse(why, INJ_BAD_PATCH,
-				  "The patch %s is larger than %u MiB. Strip its debug information.",
-				  name, DSUD_MAX_PATCH_BYTES >> 20);
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"The patch %s is larger than %u MiB. Strip its debug information.", name,
+			DSUD_MAX_PATCH_BYTES >> 20);
 	return 0;
 }
 
@@ -55,9 +56,9 @@ static int copy_bytes(int from, int to, const char *name, struct inj_why *why)
 			break;
 	}
 	if (offset == 0 || offset > (off_t)DSUD_MAX_PATCH_BYTES)
-		return inj_refuse(why, INJ_BAD_PATCH,
-				  "The patch %s changes while it is read. Try again when it is ready.",
-				  name);
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"The patch %s changes while it is read. Try again when it is ready.", name);
 	return 0;
 }
 

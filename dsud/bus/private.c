@@ -65,10 +65,11 @@ static int lock_socket(struct dsud_bus *bus, const char *path, struct inj_why *w
 		return 0;
 	if (errno != EWOULDBLOCK)
 		return inj_broke(why, -errno, "Cannot lock %s", lock);
-	return inj_refuse(why, INJ_BUSY,
-			  "Another dsud listens on %s already. Use it, stop it first, or name another "
-			  "socket with --socket.",
-			  path);
+	return inj_refuse(
+		why, INJ_BUSY,
+		"Another dsud listens on %s already. Use it, stop it first, or name another "
+		"socket with --socket.",
+		path);
 }
 
 /* Whoever holds the lock may remove what is left, unless another program listens there. */

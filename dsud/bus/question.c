@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns calls that are answered later: Check, Stacks and Status wait for a worker while the loop goes
- * on. Always holds: every call is answered exactly once, or its caller is gone.
+ * Owns calls that are answered later: Check, Stacks and Status wait for a worker while the loop
+ * goes on. Always holds: every call is answered exactly once, or its caller is gone.
  */
 #include <errno.h>
 #include <stdlib.h>

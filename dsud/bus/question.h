@@ -5,8 +5,8 @@
 #include "dsud/bus/bus.h"
 
 /*
- * Submit a question and answer its call with the report when a worker is done. If the caller goes away
- * before, the question is cancelled.
+ * Submit a question and answer its call with the report when a worker is done. If the caller goes
+ * away before, the question is cancelled.
  * connection: where the call came from; call: a method call that returns aa{sv}; order: taken.
  * Return: 1, for the method handler: the answer follows later.
  * Errors: negative errno with error set.

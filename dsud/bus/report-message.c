@@ -339,7 +339,8 @@ static void put_pids(struct appender *to, const struct dsud_order *order)
 {
 	begin_list(to, DSUD_KEY_TARGETS, "au", "u");
 	for (size_t i = 0; i < order->n_subjects && to->error == 0; i++)
-		check(to, sd_bus_message_append(to->message, "u", (uint32_t)order->subjects[i].pid));
+		check(to,
+		      sd_bus_message_append(to->message, "u", (uint32_t)order->subjects[i].pid));
 	end_list(to);
 }
 

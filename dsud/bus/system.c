@@ -15,8 +15,8 @@
 
 #define DEFAULT_ADDRESS "unix:path=/run/dbus/system_bus_socket"
 /*
- * Doubles with every try that fails. Watching for the socket to appear would not do: it can be there
- * before anybody listens on it.
+ * Doubles with every try that fails. Watching for the socket to appear would not do: it can be
+ * there before anybody listens on it.
  */
 #define RETRY_FIRST_USEC 500000u
 #define RETRY_LAST_USEC 8000000u

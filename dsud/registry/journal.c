@@ -106,10 +106,11 @@ static int lock_directory(struct dsud_state_dir *dir, struct inj_why *why)
 		return 0;
 	if (errno != EWOULDBLOCK)
 		return inj_broke(why, -errno, "Cannot lock %s/lock", dir->path);
-	return inj_refuse(why, INJ_BUSY,
-			  "Another dsud uses the state directory %s. Stop it first, or name another "
-			  "with --state-dir.",
-			  dir->path);
+	return inj_refuse(
+		why, INJ_BUSY,
+		"Another dsud uses the state directory %s. Stop it first, or name another "
+		"with --state-dir.",
+		dir->path);
 }
 
 int dsud_state_dir_init(const char *path, struct dsud_state_dir *ret, struct inj_why *why)
@@ -199,10 +200,11 @@ int dsud_journal_create(const struct dsud_state_dir *dir, const uint8_t id[DSUD_
 	if (r == 0)
 		return 0;
 	dsud_journal_remove(dir, id);
-	return inj_broke(why, r,
-			 "No process was touched, for there is no room for the undo journal in %s (%u "
-			 "bytes). Make room there, or start dsud with another --state-dir",
-			 dir->path, JOURNAL_BYTES);
+	return inj_broke(
+		why, r,
+		"No process was touched, for there is no room for the undo journal in %s (%u "
+		"bytes). Make room there, or start dsud with another --state-dir",
+		dir->path, JOURNAL_BYTES);
 }
 
 void dsud_journal_remove(const struct dsud_state_dir *dir, const uint8_t id[DSUD_UPDATE_ID_BYTES])

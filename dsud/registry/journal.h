@@ -25,7 +25,8 @@ struct dsud_state_dir {
  * path: absolute; ret: free with dsud_state_dir_deinit().
  * State: any.
  * Return: 0.
- * Errors: INJ_BUSY (another daemon uses it); INJ_INTERNAL (not ours alone to write); negative errno.
+ * Errors: INJ_BUSY (another daemon uses it); INJ_INTERNAL (not ours alone to write); negative
+ * errno.
  */
 int dsud_state_dir_init(const char *path, struct dsud_state_dir *ret, struct inj_why *why);
 void dsud_state_dir_deinit(struct dsud_state_dir *dir);
@@ -51,7 +52,8 @@ struct dsud_leftover {
 };
 
 /*
- * Find all leftovers. Pairs of an earlier boot, and those whose processes are all gone, are removed.
+ * Find all leftovers. Pairs of an earlier boot, and those whose processes are all gone, are
+ * removed.
  * ret: malloc'ed, free each with dsud_leftover_deinit(), then the array.
  * State: any.
  * Return: 0. Errors: negative errno.

@@ -59,13 +59,15 @@ static void tell_undone(const struct dsud_update *update, struct upd_target *tar
 	char text[768];
 
 	if (update->cancel_asked)
-		snprintf(text, sizeof(text),
-			 "Cancelled; the worker %s. Everything was undone: the process is as it was "
-			 "before.",
-			 update->death);
+		snprintf(
+			text, sizeof(text),
+			"Cancelled; the worker %s. Everything was undone: the process is as it was "
+			"before.",
+			update->death);
 	else
 		snprintf(text, sizeof(text),
-			 "The worker %s. Everything was undone: the process is as it was before. Try "
+			 "The worker %s. Everything was undone: the process is as it was before. "
+			 "Try "
 			 "again, and report this if it happens twice.",
 			 update->death);
 	target->result = update->cancel_asked ? UPD_UNCHANGED : UPD_FAILED;

@@ -5,13 +5,14 @@
 #include "dsud/registry/update.h"
 
 /*
- * Is a worker's report about the processes of the order, one by one and in order? A scan may be about
- * any processes.
+ * Is a worker's report about the processes of the order, one by one and in order? A scan may be
+ * about any processes.
  */
 bool dsud_outcome_fits(const struct dsud_order *order, const struct upd_report *report);
 
 /*
- * Make the report that no worker could make: every process of the update with one result and one story.
+ * Make the report that no worker could make: every process of the update with one result and one
+ * story.
  * ret: overwritten, free with upd_report_deinit().
  * Return: 0. Errors: -ENOMEM.
  */

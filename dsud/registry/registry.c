@@ -209,10 +209,11 @@ static int check_limits(const struct dsud_registry *registry, const struct dsud_
 				  "'dsuctl status'.",
 				  n_queued);
 	if (n_owned >= DSUD_MAX_PER_CONNECTION)
-		return inj_refuse(why, INJ_BUSY,
-				  "This connection has %zu unfinished requests already. Wait for some "
-				  "of them.",
-				  n_owned);
+		return inj_refuse(
+			why, INJ_BUSY,
+			"This connection has %zu unfinished requests already. Wait for some "
+			"of them.",
+			n_owned);
 	return 0;
 }
 

@@ -56,9 +56,10 @@ static int add(struct dsud_selection *selection, pid_t pid, struct inj_why *why)
 		if (selection->subjects[i].pid == pid)
 			return 0;
 	if (selection->n == DSUD_MAX_TARGETS_PER_UPDATE)
-		return inj_refuse(why, INJ_BUSY,
-				  "More than %d processes are named. Split them into several updates.",
-				  DSUD_MAX_TARGETS_PER_UPDATE);
+		return inj_refuse(
+			why, INJ_BUSY,
+			"More than %d processes are named. Split them into several updates.",
+			DSUD_MAX_TARGETS_PER_UPDATE);
 	selection->subjects[selection->n++] = dsud_subject_look(pid);
 	return 0;
 }
@@ -174,10 +175,11 @@ static int select_matching(struct dsud_selection *selection, const struct wanted
 static int nothing_found(const struct wanted *wanted, struct inj_why *why)
 {
 	if (wanted->by == DSUD_BY_UNIT && access("/run/systemd/system", F_OK) < 0)
-		return inj_refuse(why, INJ_NO_SUCH_PROCESS,
-				  "No process belongs to the unit %s, for no systemd runs here. Name "
-				  "the process by pid, exe or comm.",
-				  wanted->value);
+		return inj_refuse(
+			why, INJ_NO_SUCH_PROCESS,
+			"No process belongs to the unit %s, for no systemd runs here. Name "
+			"the process by pid, exe or comm.",
+			wanted->value);
 	return inj_refuse(why, INJ_NO_SUCH_PROCESS,
 			  "No running process has the %s %s. Check the spelling, and that it runs.",
 			  wanted->by == DSUD_BY_EXE    ? "executable"
@@ -197,7 +199,8 @@ int dsud_select(struct dsud_selection *selection, enum dsud_selector by, const c
 		return select_pid(selection, value, why);
 	if (by == DSUD_BY_EXE && value[0] != '/') {
 		inj_refuse(why, INJ_NO_SUCH_PROCESS,
-			   "'%s' is no absolute path. Name the executable with its whole path.", value);
+			   "'%s' is no absolute path. Name the executable with its whole path.",
+			   value);
 		return -EINVAL;
 	}
 	if (by == DSUD_BY_EXE && !realpath(value, wanted.resolved))

@@ -26,8 +26,8 @@ enum dsud_selector {
 int dsud_selector_from_word(const char *word, enum dsud_selector *ret);
 
 /*
- * Add the processes that a selector names. The daemon itself and its children are never chosen: named
- * by pid they are refused, matched otherwise they are passed over; so are kernel threads.
+ * Add the processes that a selector names. The daemon itself and its children are never chosen:
+ * named by pid they are refused, matched otherwise they are passed over; so are kernel threads.
  * selection: grows; value: the caller's, hostile.
  * State: any.
  * Return: 0. A pid is taken as it is, alive or not: its fate is told in the report.

@@ -162,7 +162,8 @@ static void recover_or_give_up(struct dsud_update *update)
 		return;
 	}
 	snprintf(text, sizeof(text),
-		 "The worker %s, and so did %d more that were to settle its work. What became of the "
+		 "The worker %s, and so did %d more that were to settle its work. What became of "
+		 "the "
 		 "processes is not known: see 'dsuctl status'. The journal is kept in %s, and dsud "
 		 "tries again when it starts anew.",
 		 update->death, MAX_RECOVERIES, update->registry->state_dir->path);
@@ -203,7 +204,8 @@ static bool answered_lawfully(const struct dsud_update *update, struct dsud_wire
 static bool is_current(const struct dsud_registry *registry, pid_t pid, uint64_t changes_seen)
 {
 	for (struct dsud_update *other = registry->first; other; other = other->next) {
-		bool meanwhile = other->state == DSUD_RUNNING || other->change_number > changes_seen;
+		bool meanwhile =
+			other->state == DSUD_RUNNING || other->change_number > changes_seen;
 
 		if (!dsud_kind_changes(other->order.kind) || !meanwhile)
 			continue;
@@ -253,7 +255,8 @@ static void finish_question(struct dsud_update *update, struct upd_report *repor
 	bool scan = update->order.scan;
 	uint64_t changes_seen = update->changes_seen;
 
-	/* This frees the update. The answer is sent before the contents of the report change hands. */
+	/* This frees the update. The answer is sent before the contents of the report change hands.
+	 */
 	settle(update, report, false);
 	if (kind != UPD_STATUS)
 		return;
@@ -284,7 +287,8 @@ static void fail_question(struct dsud_update *update)
 		return;
 	}
 	snprintf(text, sizeof(text),
-		 "The worker %s; nothing was changed. Try again, and report this if it happens twice.",
+		 "The worker %s; nothing was changed. Try again, and report this if it happens "
+		 "twice.",
 		 update->death);
 	settle_failed(update, INJ_INTERNAL, text, false);
 }

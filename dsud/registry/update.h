@@ -31,8 +31,8 @@ struct dsud_order {
 	size_t n_subjects;
 	char *owner;   /* connection that asked; NULL: ourselves */
 	/*
-	 * A question is answered by this call, exactly once, and is gone afterwards; updates stand on
-	 * the bus instead, and have none.
+	 * A question is answered by this call, exactly once, and is gone afterwards; updates stand
+	 * on the bus instead, and have none.
 	 */
 	void (*answer)(void *context, struct dsud_update *update, const struct upd_report *report);
 	void *context;
@@ -55,7 +55,7 @@ struct dsud_update {
 	int journal_fd;           /* -1: none */
 	struct dsud_worker *worker;
 	uint64_t changes_seen;    /* dsud_registry.n_changes when it started ... */
-	uint64_t change_number;   /* ... and, of one that may have changed something, when it settled */
+	uint64_t change_number;   /* ... and when it settled, if it may have changed something */
 	uint64_t started_usec;    /* CLOCK_REALTIME; 0: not yet */
 	struct dsud_wire_progress progress;
 	uint64_t progress_told_ns; /* when others were told last */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns the identity of the processes that callers name: pid and start time, read from /proc/PID/stat.
- * Nothing here opens, stops or changes a process.
+ * Owns the identity of the processes that callers name: pid and start time, read from
+ * /proc/PID/stat. Nothing here opens, stops or changes a process.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -120,8 +120,8 @@ static void set_text(char **place, const char *text)
 }
 
 /*
- * Every pid still belongs to the process that was named? Otherwise the report is filled: all or none.
- * Return: true when the job may begin.
+ * Every pid still belongs to the process that was named? Otherwise the report is filled: all or
+ * none. Return: true when the job may begin.
  */
 static bool subjects_are_same(const struct dsud_job *job, struct upd_report *report)
 {
@@ -140,10 +140,11 @@ static bool subjects_are_same(const struct dsud_job *job, struct upd_report *rep
 
 		target->result = gone ? UPD_GONE : UPD_UNCHANGED;
 		target->code = gone ? INJ_PROCESS_GONE : INJ_CANCELLED;
-		set_text(&target->message,
-			 gone ? "The process went away before anything was done to it."
-			      : "Not changed, because another process of the same update went away. "
-				"Name the remaining ones and try again.");
+		set_text(
+			&target->message,
+			gone ? "The process went away before anything was done to it."
+			     : "Not changed, because another process of the same update went away. "
+			       "Name the remaining ones and try again.");
 	}
 	return false;
 }

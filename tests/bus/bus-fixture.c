@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns the daemons and buses that tests start, and their directory. Nothing sleeps: readiness comes by
- * sd_notify(), changes come as signals on the bus, ends come by waitpid().
+ * Owns the daemons and buses that tests start, and their directory. Nothing sleeps: readiness comes
+ * by sd_notify(), changes come as signals on the bus, ends come by waitpid().
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -472,7 +472,8 @@ static void await(sd_bus *bus, const char *path, const char *interface, const ch
 	uint64_t deadline_ns = inj_now_ns() + BUS_DEADLINE_MS * UINT64_C(1000000);
 	sd_bus_slot *slot = NULL;
 
-	cr_assert(sd_bus_match_signal(bus, &slot, NULL, NULL, NULL, NULL, count_message, NULL) >= 0);
+	cr_assert(sd_bus_match_signal(bus, &slot, NULL, NULL, NULL, NULL, count_message, NULL) >=
+		  0);
 	for (;;) {
 		const char *now = bus_get_string(bus, path, interface, property);
 

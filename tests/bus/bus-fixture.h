@@ -100,8 +100,8 @@ const char *bus_get_string(sd_bus *bus, const char *path, const char *interface,
 unsigned bus_get_u32(sd_bus *bus, const char *path, const char *interface, const char *property);
 
 /*
- * A string in the report of a settled update. Return: the value, in a buffer of the test process; ""
- * when the key is not there.
+ * A string in the report of a settled update. Return: the value, in a buffer of the test process;
+ * "" when the key is not there.
  */
 const char *bus_report_string(sd_bus *bus, const char *path, const char *key);
 

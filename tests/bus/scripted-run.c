@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Stands in for upd_run(), so that tests of the daemon decide what a worker does. What is applied is
- * a script, one command a line; what a process carries is a file in the directory DSUD_SCRIPTS,
+ * Stands in for upd_run(), so that tests of the daemon decide what a worker does. What is applied
+ * is a script, one command a line; what a process carries is a file in the directory DSUD_SCRIPTS,
  * named by its pid and holding the ids of its patches.
  *
  *   id NAME         the patch's id

@@ -97,8 +97,8 @@ static enum verdict try_state(sd_bus *bus, const char *path)
 	BUS_ERROR error = SD_BUS_ERROR_NULL;
 	INJ_FREE char *state = NULL;
 
-	return judge(sd_bus_get_property_string(bus, DSUD_BUS_NAME, path, DSUD_IFACE_UPDATE, "State",
-						&error, &state),
+	return judge(sd_bus_get_property_string(bus, DSUD_BUS_NAME, path, DSUD_IFACE_UPDATE,
+						"State", &error, &state),
 		     &error);
 }
 

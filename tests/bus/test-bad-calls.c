@@ -111,8 +111,8 @@ Test(bad_calls, targets_that_name_nothing)
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(bad_targets); i++) {
 		BUS_ERROR error = SD_BUS_ERROR_NULL;
 		int r = sd_bus_call_method(bus, DSUD_BUS_NAME, DSUD_PATH_ROOT, DSUD_IFACE_MANAGER,
-					   DSUD_METHOD_REVERT, &error, NULL, "sa(ss)a{sv}", "one", 1,
-					   bad_targets[i].selector, bad_targets[i].value, 0);
+					   DSUD_METHOD_REVERT, &error, NULL, "sa(ss)a{sv}", "one",
+					   1, bad_targets[i].selector, bad_targets[i].value, 0);
 
 		expect_error(&error, r, bad_targets[i].error, bad_targets[i].part);
 	}
@@ -236,8 +236,8 @@ Test(bad_calls, names_that_cannot_be_shown)
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(names); i++) {
 		BUS_ERROR error = SD_BUS_ERROR_NULL;
 		int r = sd_bus_call_method(bus, DSUD_BUS_NAME, DSUD_PATH_ROOT, DSUD_IFACE_MANAGER,
-					   DSUD_METHOD_REVERT, &error, NULL, "sa(ss)a{sv}", names[i],
-					   1, "pid", "1", 0);
+					   DSUD_METHOD_REVERT, &error, NULL, "sa(ss)a{sv}",
+					   names[i], 1, "pid", "1", 0);
 
 		expect_error(&error, r, SD_BUS_ERROR_INVALID_ARGS, "patch id");
 	}

@@ -147,8 +147,9 @@ Test(manager, trouble_is_told_with_error_message_and_blockers)
 
 	cr_assert(sd_bus_message_enter_container(report, 'a', "a{sv}") > 0);
 	read_keys(report, keys, sizeof(keys));
-	cr_assert_str_eq(keys, "pid patch result protocol attempts held_ns total_ns functions error "
-			       "message blockers comm exe version n_threads phases notes");
+	cr_assert_str_eq(keys,
+			 "pid patch result protocol attempts held_ns total_ns functions error "
+			 "message blockers comm exe version n_threads phases notes");
 	cr_assert_eq(bus_get_u32(bus, DSUD_PATH_ROOT, DSUD_IFACE_MANAGER, "NTargets"), 0);
 	bus_fixture_end(pid);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Deaths and ends: of workers, of the daemon, of both. Whoever comes next settles what was left, and
- * what is told is what the targets carry.
+ * Deaths and ends: of workers, of the daemon, of both. Whoever comes next settles what was left,
+ * and what is told is what the targets carry.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

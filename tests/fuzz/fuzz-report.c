@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The report's flat form: whatever decodes is lawful, and encodes to something that decodes again. */
+/* The report's flat form: whatever decodes is lawful, and encodes to something that decodes again.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The state directory: pairs of files come and go together, and leftovers are judged by boot and process. */
+/* The state directory: pairs of files come and go together, and leftovers are judged by boot and
+ * process. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>

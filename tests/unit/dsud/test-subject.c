@@ -86,7 +86,8 @@ static pid_t start_stranger(const char *name)
 
 Test(select, by_command_name_also_a_long_one)
 {
-	static const char *const names[] = {"dsu stranger", "dsu-stranger-12", "dsu-stranger-12 and more"};
+	static const char *const names[] = {"dsu stranger", "dsu-stranger-12",
+					    "dsu-stranger-12 and more"};
 	pid_t pid = start_stranger("dsu stranger");
 	pid_t other = start_stranger("dsu-stranger-12 and more");
 

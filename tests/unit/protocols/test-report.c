@@ -47,9 +47,14 @@ static void add_lists(struct upd_target *target)
 	target->phases[0] = (struct upd_phase){strdup("read"), 77};
 	target->patches = calloc(1, sizeof(*target->patches));
 	target->n_patches = 1;
-	target->patches[0] = (struct upd_patch_state){
-		strdup("hello-v2"), strdup("1.0"), strdup("d1"), strdup("active"),
-		1234567890123456789u, strdup("safe-redefine"), calloc(1, sizeof(struct upd_function)), 1};
+	target->patches[0] = (struct upd_patch_state){strdup("hello-v2"),
+						      strdup("1.0"),
+						      strdup("d1"),
+						      strdup("active"),
+						      1234567890123456789u,
+						      strdup("safe-redefine"),
+						      calloc(1, sizeof(struct upd_function)),
+						      1};
 	target->patches[0].functions[0] = make_function("inner");
 	target->threads = calloc(1, sizeof(*target->threads));
 	target->n_threads_listed = 1;
