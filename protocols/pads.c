@@ -122,6 +122,12 @@ static bool find_return(struct upd_subject *subject, const struct inj_hold *hold
 	/* The caller's stack pointer stands right above the address that was popped. */
 	*ret_slot = frames[frame + 1].cfa - 8;
 	*ret_back = frames[frame + 1].pc;
+	/*
+	 * libgcc knows the frame with the handler by its CFA, and the frame of a pad has the CFA of the function that it
+	 * stands for: an exception on its way to that very caller would stop at the pad and abort.
+	 */
+	if (inj_walker_handles_exceptions(subject->walker, *ret_back))
+		return false;
 	/* Only an ordinary return address: not one of ours, not one that the walk translated. */
 	return inj_mem_read(subject->process, *ret_slot, &found, sizeof(found)) == 0 &&
 	       found == *ret_back && upd_code_map_translate(&subject->code_map, found) == found;

@@ -115,6 +115,16 @@ int inj_walker_stack(struct inj_walker *walker, const struct inj_hold *hold, siz
 		     struct inj_why *why);
 
 /*
+ * May an exception be caught, or stop for a cleanup, in the function that a return address leads to?
+ * pc: return address.
+ * State: any.
+ * Return: false only where the tables say that there is neither; true where nothing is known.
+ * Errors: none.
+ * Source: LSB Core 10.6, augmentation letter L.
+ */
+bool inj_walker_handles_exceptions(const struct inj_walker *walker, inj_addr pc);
+
+/*
  * Copy all stacks and registers of a held process into the walker so that inj_walker_stack() may
  * run after release (for `dsuctl stacks` on a busy server: the hold costs the copy only).
  * max_bytes_per_thread: less is copied when all together would pass 64 MiB.

@@ -277,7 +277,8 @@ static int read_fde(const struct inj_constant *table, inj_addr fde, struct inj_c
 		.cie = place - offset,
 		.program = address_of(&reader),
 		.end = reader.address,
-		.flags = ret_cie->signal ? INJ_CFI_SIGNAL : 0,
+		.flags = (ret_cie->signal ? INJ_CFI_SIGNAL : 0) |
+			 (ret_cie->lsda_encoding != 0xff ? INJ_CFI_HANDLERS : 0),
 	};
 	return 0;
 }

@@ -35,6 +35,8 @@ enum {
 	INJ_CFI_MOVED_STACK = 4,
 	/* As above, and the rule computes it (DW_CFA_val_expression). */
 	INJ_CFI_STACK_VALUE = 8,
+	/* It may name handlers or cleanups of exceptions (a language-specific data area). */
+	INJ_CFI_HANDLERS = 16,
 };
 
 /* One frame description entry. */
@@ -44,7 +46,7 @@ struct inj_cfi {
 	inj_addr cie;
 	inj_addr program; /* first byte after the augmentation data */
 	inj_addr end;
-	unsigned flags; /* INJ_CFI_SIGNAL; the others once inj_cfi_check() has passed */
+	unsigned flags; /* INJ_CFI_SIGNAL, INJ_CFI_HANDLERS; the others once inj_cfi_check() has passed */
 };
 
 /*

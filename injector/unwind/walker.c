@@ -90,6 +90,15 @@ static int place_one(struct inj_walker *walker, const struct inj_hold *hold, siz
 	return inj_snapshot_take(walker, &one, INJ_STACK_CHUNK);
 }
 
+bool inj_walker_handles_exceptions(const struct inj_walker *walker, inj_addr pc)
+{
+	const struct inj_constant *frames;
+	struct inj_cfi cfi;
+
+	return inj_unwind_tables_find(&walker->tables, pc - 1, &cfi, &frames) != 0 ||
+	       cfi.flags & INJ_CFI_HANDLERS;
+}
+
 int inj_walker_stack(struct inj_walker *walker, const struct inj_hold *hold, size_t thread_index,
 		     struct inj_frame *frames, size_t max, size_t *ret_n, bool *ret_reliable,
 		     struct inj_why *why)
