@@ -95,7 +95,8 @@ static void tell_payload(struct dsud_connection *connection, const char *path,
 		r = append(message, what);
 	if (r >= 0)
 		r = sd_bus_send(connection->bus, message, NULL);
-	if (r < 0 && r != -ENOTCONN)
+	/* One that just went away is no news. */
+	if (r < 0 && r != -ENOTCONN && r != -ECONNRESET && r != -EPIPE)
 		dsud_log_errno(LOG_WARNING, r, "cannot send the signal %s", signal);
 }
 

@@ -61,13 +61,14 @@ static void reset_signals(void)
 }
 
 /*
- * A question needs to look at processes and files, nothing more.
+ * A question needs to look at processes and files, nothing more; CAP_KILL is for signal 0, which
+ * tells whether a thread still belongs to a process.
  * Source: capabilities(7); /proc/PID/map_files needs CAP_CHECKPOINT_RESTORE, proc(5).
  */
 static int drop_privileges(void)
 {
-	static const unsigned kept[] = {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
-					CAP_CHECKPOINT_RESTORE};
+	static const unsigned kept[] = {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_CHECKPOINT_RESTORE,
+					CAP_KILL};
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct sets[2];
 

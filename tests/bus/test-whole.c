@@ -170,6 +170,16 @@ static void find_string(sd_bus_message *message, const char *key, char *value, s
 	}
 }
 
+static void expect_result_of(sd_bus_message *reply, const char *result)
+{
+	char found[32];
+
+	cr_assert(sd_bus_message_enter_container(reply, 'a', "a{sv}") > 0);
+	cr_assert(sd_bus_message_enter_container(reply, 'a', "{sv}") > 0);
+	find_string(reply, "result", found, sizeof(found));
+	cr_assert_str_eq(found, result);
+}
+
 Test(whole, check_tells_and_changes_nothing)
 {
 	BUS_FIXTURE fixture = bus_fixture_new(DAEMON, false);
@@ -178,12 +188,8 @@ Test(whole, check_tells_and_changes_nothing)
 	SNAPSHOT before = snapshot_take(victim->pid);
 	struct call call = {DSUD_METHOD_CHECK, PAIR_PATCH, NULL, &victim->pid, 1, 0};
 	BUS_MESSAGE reply = send_call(bus, &call);
-	char result[32];
 
-	cr_assert(sd_bus_message_enter_container(reply, 'a', "a{sv}") > 0);
-	cr_assert(sd_bus_message_enter_container(reply, 'a', "{sv}") > 0);
-	find_string(reply, "result", result, sizeof(result));
-	cr_assert_str_eq(result, "unchanged");
+	expect_result_of(reply, "unchanged");
 	snapshot_expect_same(before, SNAPSHOT_DATA);
 	victim_expect(victim, "both", OLD_ANSWER);
 }
@@ -221,6 +227,40 @@ Test(whole, stacks_of_all_threads)
 	BUS_MESSAGE reply = send_call(bus, &call);
 
 	cr_assert_eq(count_threads(reply), 8);
+}
+
+/* Questions are asked with few rights: they must do for processes of others as well. */
+Test(whole, processes_of_another_user)
+{
+	BUS_FIXTURE fixture = bus_fixture_new(DAEMON, false);
+	BUS bus = bus_fixture_private(fixture);
+	char setpriv[256];
+	char program[160];
+	char command[1024];
+	char user[] = "--reuid=65534";
+	char group[] = "--regid=65534";
+	char groups[] = "--clear-groups";
+	char *const argv[] = {setpriv, user, group, groups, program, NULL};
+
+	snprintf(setpriv, sizeof(setpriv), "%s", need_program("setpriv", "util-linux"));
+	/* The build directory may be out of reach for that user. */
+	snprintf(program, sizeof(program), "%s/pair", fixture->directory);
+	snprintf(command, sizeof(command), "install -m 755 '%s' '%s'",
+		 build_path("tests/victims/pair"), program);
+	cr_assert_eq(system(command), 0);
+
+	VICTIM victim = victim_spawn(argv);
+	struct call stacks = {DSUD_METHOD_STACKS, NULL, NULL, &victim->pid, 1, 0};
+	struct call check = {DSUD_METHOD_CHECK, PAIR_PATCH, NULL, &victim->pid, 1, 0};
+
+	cr_assert_str_eq(victim_hear(victim), "ready");
+	BUS_MESSAGE answer = send_call(bus, &stacks);
+
+	cr_assert_eq(count_threads(answer), 1);
+	BUS_MESSAGE report = send_call(bus, &check);
+
+	expect_result_of(report, "unchanged");
+	expect_clean_round(bus, victim);
 }
 
 Test(whole, several_processes_in_one_update)
