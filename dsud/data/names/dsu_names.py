@@ -17,11 +17,13 @@ AREA = struct.Struct('<3Q2I')
 SITE = struct.Struct('<6Q4IH6B160x')
 CHECKSUM_AT = 40
 MAX_RECORD_BYTES = 64 << 20
-MAX_AREA_BYTES = 256 << 20
+MAX_AREAS = 1024
+MAX_CODE_BYTES = 256 << 20
+MAX_OFFSET = 1 << 32
 MAX_NAME_BYTES = 4096
 STUBS, IMAGE, FRAMES, PADS = 3, 4, 6, 7
 PROT_EXEC = 4
-MAPPING = re.compile(r'([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ \d+ +(/memfd:dsu:.*)')
+MAPPING = re.compile(r'([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ (\d+) +(/memfd:dsu:.*)')
 
 
 class BadRecord(Exception):
@@ -35,11 +37,16 @@ def of_struct(kind, data, offset, count=1):
     return [kind.unpack_from(data, offset + kind.size * i) for i in range(count)]
 
 
+def printable(text):
+    """Foreign text that cannot command a terminal."""
+    return ''.join(c if c.isprintable() else '?' for c in text)
+
+
 def text_at(data, offset):
     end = data.find(b'\0', offset, offset + MAX_NAME_BYTES)
     if end < 0:
         raise BadRecord(f'the name at offset {offset} does not end')
-    return ''.join(c if c.isprintable() else '?' for c in data[offset:end].decode('utf-8', 'replace'))
+    return printable(data[offset:end].decode('utf-8', 'replace'))
 
 
 class Memory:
@@ -76,10 +83,13 @@ class Area:
 
     def __init__(self, fields, memory):
         self.address, self.bytes, self.offset, self.prot, self.kind = fields
-        if self.bytes > MAX_AREA_BYTES:
-            raise BadRecord(f'an area of {self.bytes} bytes is too large')
-        wanted = self.kind in (STUBS, IMAGE, FRAMES, PADS)
-        self.data = memory.read(self.address, self.bytes) if wanted else b''
+        if self.offset > MAX_OFFSET or self.bytes > MAX_CODE_BYTES:
+            raise BadRecord(f'an area of {self.bytes} bytes at offset {self.offset:#x} is too large')
+        self.data = b''
+        if self.kind in (STUBS, IMAGE, FRAMES, PADS):
+            if self.offset < Elf.FIRST_OFFSET:
+                raise BadRecord(f'an area of kind {self.kind} lies over the record')
+            self.data = memory.read(self.address, self.bytes)
 
     def holds(self, address, size=1):
         return self.address <= address and address + size <= self.address + self.bytes
@@ -107,8 +117,14 @@ class Update:
         self.address = address
         self.file_name = file_name
         self.patch_id = text_at(data, patch_id)
-        self.areas = [Area(fields, memory) for fields in of_struct(AREA, data, areas, n_areas)]
+        self.areas = self.areas_of(of_struct(AREA, data, areas, n_areas), memory)
         self.symbols = self.symbols_of(data, of_struct(SITE, data, sites, n_sites))
+
+    @staticmethod
+    def areas_of(records, memory):
+        if len(records) > MAX_AREAS or sum(fields[1] for fields in records) > MAX_CODE_BYTES:
+            raise BadRecord(f'its {len(records)} areas are too many or too large')
+        return [Area(fields, memory) for fields in records]
 
     def symbols_of(self, data, sites):
         symbols = {}
@@ -198,12 +214,13 @@ def after_leb128(data, at):
 
 
 def mappings(pid):
+    """Parts of memfds that dsud may have made: (start, end, protection, offset, inode, name)."""
     with open(f'/proc/{pid}/maps', encoding='utf-8', errors='surrogateescape') as maps:
         for line in maps:
             match = MAPPING.fullmatch(line.rstrip('\n'))
             if match:
-                start, end, prot, offset = match.groups()[:4]
-                yield int(start, 16), int(end, 16), prot, int(offset, 16), match.group(5)
+                start, end, prot, offset, inode, name = match.groups()
+                yield int(start, 16), int(end, 16), prot, int(offset, 16), int(inode), name
 
 
 def updates_of(pid, complain):
@@ -213,13 +230,13 @@ def updates_of(pid, complain):
         return []
     updates = []
     with Memory(pid) as memory:
-        for start, end, prot, offset, name in found:
+        for start, end, prot, offset, _, name in found:
             if offset or not prot.startswith('r--'):
                 continue
             try:
                 updates.append(Update(memory, start, end - start, name))
             except BadRecord as error:
-                complain(f'No names for {name} in process {pid}: {error}.')
+                complain(f'No names for {printable(name)} in process {pid}: {error}.')
     return updates
 
 
