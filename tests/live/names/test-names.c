@@ -168,6 +168,29 @@ Test(names, gdb_stacked)
 	expect_alive(victim, "3");
 }
 
+/* Names belong to one process: the next one that the same gdb attaches to does not inherit them. */
+Test(names, gdb_next_process)
+{
+	UPDATE update = {};
+	VICTIM victim = NULL;
+	VICTIM plain = NULL;
+	char commands[256];
+
+	need_root();
+	need_program("gdb", "gdb");
+	victim = victim_start("hot", "1", NULL);
+	plain = victim_start("hot", "1", NULL);
+	start_updated(&update, victim, PATCH("hot-v2"));
+	snprintf(commands, sizeof(commands),
+		 "-ex 'info functions nap_v' -ex detach -ex 'attach %d' -ex 'echo next\\n' -ex 'info functions nap_v' "
+		 "-ex 'echo last\\n' -ex detach -ex 'attach %d' -ex 'info functions nap_v'", plain->pid, victim->pid);
+	gdb(victim, commands);
+	expect_lines("nap_v2", "next", "All functions matching", "last", "nap_v2");
+	cr_assert_gt(strstr(strstr(output, "\nnext") + 1, "nap_v2"), strstr(output, "\nlast"), "%s", output);
+	expect_alive(victim, "2");
+	expect_alive(plain, "1");
+}
+
 Test(names, perf_report, .init = make_directory, .fini = remove_directory)
 {
 	UPDATE update = {};
@@ -184,6 +207,9 @@ Test(names, perf_report, .init = make_directory, .fini = remove_directory)
 			   directory), 0);
 	expect_lines("nap_spin");
 	expect_lines("hot-spin+0x");
+	cr_assert_eq(shell("perf annotate -i %s/data --stdio --symfs %s/symfs nap_spin 2>/dev/null", directory,
+			   directory), 0);
+	expect_lines("<nap_spin>", "ret");
 	cr_assert_eq(make_symfs(victim->pid), 1);
 	expect_lines("is not empty");
 	expect_alive(victim, "4");
