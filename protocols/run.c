@@ -90,8 +90,7 @@ int upd_run_mark(struct upd_run *run, enum inj_journal_step step)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && run->journal && i < run->n_subjects; i++) {
-		const struct upd_plan *plan = run->subjects[i].plan;
-		bool guarded = step == INJ_JOURNAL_COMMITTING && plan && plan->needs_guard;
+		bool guarded = step == INJ_JOURNAL_COMMITTING && run->subjects[i].guarded;
 
 		r = inj_journal_mark(run->journal, i, step, guarded ? INJ_JOURNAL_GUARDED : 0);
 	}

@@ -114,6 +114,7 @@ static int prepare_writes(struct upd_subject *subject, struct prepared *prepared
 		}
 	if (inj_status_read(subject->process, subject->pid, &status) == 0)
 		prepared->stopped = status.state == 'T';
+	subject->guarded = plan->needs_guard && !prepared->stopped;
 	return inj_writer_prefault(subject->writer, prepared->writes, prepared->n_writes);
 }
 

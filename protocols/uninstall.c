@@ -84,6 +84,7 @@ int upd_removal_prepare(struct upd_subject *subject, struct upd_removal *removal
 							   subject->pid), &why);
 	if (inj_status_read(subject->process, subject->pid, &status) == 0)
 		removal->stopped = status.state == 'T';
+	subject->guarded = removal->needs_guard && !removal->stopped;
 	return 0;
 }
 
