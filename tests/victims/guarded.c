@@ -6,7 +6,8 @@
  *   coroutine  no sandbox, but its only thread runs on a small stack from malloc
  *   rseq     no sandbox, but its only other thread runs restartable sequences all the time
  * Questions: count (questions so far), aborts (sequences restarted), finished (sequences that
- * came to their end), quit. Uses nothing but read and write after the start.
+ * came to their end), torn (sequences that went on after the kernel had seen the thread outside
+ * of them), quit. Uses nothing but read and write after the start.
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -31,6 +32,7 @@ static volatile long n_questions;
 struct tally {
 	volatile uint64_t n_finished;
 	volatile uint64_t n_aborted;
+	volatile uint64_t n_torn;
 };
 
 static struct tally tally;
@@ -96,6 +98,8 @@ static void answer(void)
 			break;
 		if (strncmp(line, "aborts", 6) == 0)
 			say_number(tally.n_aborted);
+		else if (strncmp(line, "torn", 4) == 0)
+			say_number(tally.n_torn);
 		else if (strncmp(line, "finished", 8) == 0)
 			say_number(tally.n_finished);
 		else
@@ -136,13 +140,18 @@ static void *run_sequences(void *argument)
 			"1:	mov $1000000, %%ecx\n"
 			"5:	dec %%ecx\n"
 			"	jnz 5b\n"
+			/* The kernel forgets a sequence when it sees the thread elsewhere. */
+			"	cmpq $0, %[section]\n"
+			"	je 7f\n"
 			"	incq %[finished]\n"
 			"2:	jmp 6f\n"
+			"7:	incq %[torn]\n"
+			"	jmp 6f\n"
 			"	.long %c[signature]\n"
 			"4:	incq %[aborted]\n"
 			"6:\n"
-			: [section] "=m"(area->rseq_cs), [finished] "+m"(tally.n_finished),
-			  [aborted] "+m"(tally.n_aborted)
+			: [section] "+m"(area->rseq_cs), [finished] "+m"(tally.n_finished),
+			  [aborted] "+m"(tally.n_aborted), [torn] "+m"(tally.n_torn)
 			: [signature] "i"(RSEQ_SIG)
 			: "rax", "rcx", "cc", "memory");
 	}

@@ -208,8 +208,7 @@ static void die_calling(const char *fault)
 	}
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_expect(WIFSIGNALED(status), "%s: status %#x", fault, status);
-	while (victim_ask_number(victim, "arrived") < 1)
-		;
+	victim_expect_above(victim, "arrived", 0);
 	expect_alive(victim);
 }
 

@@ -93,8 +93,7 @@ Test(hold_calls, some_return_early_without_repair)
 	for (size_t i = 0; i < n; i++)
 		ptrace(PTRACE_DETACH, tids[i], 0, 0);
 	/* epoll_wait four times, sockets with a timeout four times, semaphores, signals. */
-	while (victim_ask_number(victim, "returned") < 10)
-		;
+	victim_expect_above(victim, "returned", 9);
 	victim_ask(victim, "report");
 	cr_expect_not_null(strstr(victim->line, "epoll_wait=-1,4,"), "%s", victim->line);
 	cr_expect_not_null(strstr(victim->line, "semop=-1,4,"), "%s", victim->line);
@@ -132,8 +131,7 @@ static void interrupt_while_held(long number, const char *name)
 
 	tgkill(victim->pid, hold->threads[index].tid, SIGUSR1);
 	inj_tracer_release(tracer, NULL);
-	while (victim_ask_number(victim, "returned") < 1)
-		;
+	victim_expect_above(victim, "returned", 0);
 	victim_ask(victim, "report");
 	cr_expect_not_null(strstr(victim->line, name), "%s", victim->line);
 	cr_expect_not_null(strstr(victim->line, "=-1,4,"), "%s", victim->line);

@@ -126,8 +126,7 @@ Test(hold_death, signals_arrive)
 		kill(tracer, SIGKILL);
 		expect_killed(tracer);
 	}
-	while (victim_ask_number(victim, "queued") < value)
-		;
+	victim_expect_above(victim, "queued", value - 1);
 	victim_expect(victim, "stop", "stopped");
 	cr_expect_eq(victim_ask_number(victim, "queued"), value);
 	victim_expect(victim, "disorder", "0");
