@@ -22,7 +22,8 @@ INJ_DEFINE_GUARD(struct inj_agent *, inj_agent_free, inj_agent_guard)
 
 /*
  * Run `function(argument)` on the agent's thread and return what it returns; starts the thread
- * when there is none. Negative errno when it cannot be started.
+ * when there is none. Called on that thread it just runs the function. Negative errno when the
+ * thread cannot be started.
  */
 int inj_agent_run(struct inj_agent *agent, int (*function)(void *), void *argument);
 
@@ -35,9 +36,13 @@ int inj_agent_run_watched(struct inj_agent *agent, int (*function)(void *), void
 
 /*
  * End the thread, and with it every ptrace relation. On return nothing is attached any more:
- * stopped threads run on, signals about to be delivered are delivered.
+ * stopped threads run on, signals about to be delivered are delivered. Called on that thread,
+ * this happens when the function that runs there has returned.
  */
 void inj_agent_end(struct inj_agent *agent);
+
+/* Are we on the agent's thread? */
+bool inj_agent_is_me(const struct inj_agent *agent);
 
 /* Thread id while a thread exists, else 0: what /proc shows as TracerPid. */
 pid_t inj_agent_tid(const struct inj_agent *agent);

@@ -25,6 +25,7 @@ enum turn {
 struct inj_agent {
 	pthread_t thread;
 	bool has_thread;
+	bool must_end; /* as soon as the function returns */
 	atomic_bool awake;
 	pid_t tid;
 	_Atomic uint32_t turn;
@@ -33,7 +34,8 @@ struct inj_agent {
 	int result;
 };
 
-#define STACK_BYTES (512u * 1024)
+/* As usual for threads: whole attempts of an update run on it. */
+#define STACK_BYTES (8u << 20)
 #define AWAKE_NS 100000u
 #define END_NS 1000000000u
 #define RESCUE_NS 10000000
@@ -116,6 +118,9 @@ static void await_watching(struct inj_agent *agent, void (*rescue)(void *), void
 int inj_agent_run_watched(struct inj_agent *agent, int (*function)(void *), void *argument,
 			  void (*rescue)(void *), void *rescue_argument)
 {
+	if (inj_agent_is_me(agent))
+		return function(argument);
+
 	int r = agent->has_thread ? 0 : start(agent);
 
 	if (r < 0)
@@ -127,7 +132,10 @@ int inj_agent_run_watched(struct inj_agent *agent, int (*function)(void *), void
 		await_watching(agent, rescue, rescue_argument);
 	else
 		await_turn(agent, TURN_AGENT, false);
-	return agent->result;
+	r = agent->result;
+	if (agent->must_end)
+		inj_agent_end(agent);
+	return r;
 }
 
 int inj_agent_run(struct inj_agent *agent, int (*function)(void *), void *argument)
@@ -135,9 +143,17 @@ int inj_agent_run(struct inj_agent *agent, int (*function)(void *), void *argume
 	return inj_agent_run_watched(agent, function, argument, NULL, NULL);
 }
 
+bool inj_agent_is_me(const struct inj_agent *agent)
+{
+	return agent->has_thread && pthread_equal(agent->thread, pthread_self());
+}
+
 void inj_agent_end(struct inj_agent *agent)
 {
 	if (!agent->has_thread)
+		return;
+	agent->must_end = inj_agent_is_me(agent);
+	if (agent->must_end)
 		return;
 	give_turn(agent, TURN_END);
 	pthread_join(agent->thread, NULL);

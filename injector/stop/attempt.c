@@ -63,25 +63,44 @@ static size_t count_threads(const struct inj_process *process)
 	return (size_t)task.st_nlink - 2;
 }
 
-/* Threads that were born while the others stopped. */
+static bool is_complete(const struct inj_hold *hold)
+{
+	return hold->n_threads > 0 && count_threads(hold->process) ==
+					      hold->n_threads + hold_notes(hold)->dead_leader;
+}
+
+/*
+ * Threads that were born while the others stopped. Only the count ends the search, not a listing
+ * without news: where threads make threads and end, a listing can miss the one that is alive.
+ * Threads that the kernel has not finished ending are counted, too; they are gone soon. While
+ * somebody unknown runs he may execve, which ends those that we hold and may even leave the
+ * count as it is: so they are looked at again.
+ */
 static int catch_newborn(struct hold_attempt *attempt, struct inj_hold *hold)
 {
-	for (;;) {
-		size_t n_new = 0;
-		int r;
+	bool alone = !hold_notes(hold)->dead_leader;
+	int r = 0;
 
-		inj_hold_compact(hold);
-		if (hold->n_threads > 0 && count_threads(hold->process) ==
-						   hold->n_threads + hold_notes(hold)->dead_leader)
+	inj_hold_compact(hold);
+	for (unsigned n = 0; r == 0; n++) {
+		size_t n_new = 0;
+
+		if (is_complete(hold) && alone)
 			return 0;
-		r = inj_hold_seize_pass(attempt, hold, true, &n_new);
-		/* Counted but not new: threads whose end the kernel has not finished yet. */
-		if (r != 0 || n_new == 0)
-			return r;
-		r = inj_hold_collect(attempt, hold);
-		if (r != 0)
-			return r;
+		alone = is_complete(hold);
+		r = inj_hold_survey(attempt, hold);
+		inj_hold_compact(hold);
+		if (r == 0)
+			r = inj_hold_out_of_time(attempt, hold, hold->process->pid);
+		if (r == 0)
+			r = inj_hold_seize_pass(attempt, hold, true, &n_new);
+		if (r == 0 && n_new == 0 && !alone)
+			inj_pt_pause(n, attempt->limit_ns);
+		if (r == 0)
+			r = inj_hold_collect(attempt, hold);
+		inj_hold_compact(hold);
 	}
+	return r;
 }
 
 /*

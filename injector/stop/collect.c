@@ -25,7 +25,7 @@ int inj_hold_out_of_time(struct hold_attempt *attempt, const struct inj_hold *ho
 	return -ETIMEDOUT;
 }
 
-static int refuse_exec(const struct inj_hold *hold, struct inj_why *why)
+int inj_hold_refuse_replaced(const struct inj_hold *hold, struct inj_why *why)
 {
 	int r = inj_refuse(why, INJ_PROCESS_GONE,
 			   "process %d (%s) started another program with execve while it was "
@@ -128,36 +128,57 @@ static void bury(struct hold_attempt *attempt, struct inj_hold *hold, size_t ind
 	hold_note(hold, index)->state = THREAD_GONE;
 }
 
-/*
- * Take threads that ended though they were stopped already: killed, or swept away by an execve
- * of one that still runs and cannot go on before they are reaped. And find out whether the main
- * thread ended alone; it stays a zombie that is not reported while others live.
- */
-static void survey(struct hold_attempt *attempt, struct inj_hold *hold)
+/* A zombie that is not reported while other threads live? */
+static bool is_dead_leader(const struct inj_hold *hold, size_t index)
 {
-	struct inj_stop stop;
 	struct inj_status status;
 
-	for (size_t i = 0; i < hold->n_threads; i++) {
-		struct thread_note *note = hold_note(hold, i);
+	return hold->threads[index].tid == hold->process->pid &&
+	       inj_status_read(hold->process, hold->process->pid, &status) == 0 &&
+	       status.state == 'Z';
+}
 
-		if (note->state == THREAD_GONE)
-			continue;
-		if (inj_pt_peek(hold->threads[i].tid, &stop) < 0) {
-			note->state = THREAD_GONE;
-		} else if (stop.kind == INJ_STOP_ENDED) {
-			bury(attempt, hold, i);
-		} else if (stop.kind == INJ_STOP_EXEC) {
-			attempt->replaced = true;
-		} else if (note->state == THREAD_WAITING && stop.kind == INJ_STOP_NONE &&
-			   hold->threads[i].tid == hold->process->pid &&
-			   inj_status_read(hold->process, hold->process->pid, &status) == 0 &&
-			   status.state == 'Z') {
-			note->state = THREAD_GONE;
-			hold_notes(hold)->dead_leader = true;
-			attempt->unclean = true;
-		}
+/* Return: 0; INJ_PROCESS_GONE when another program runs. */
+static int survey_thread(struct hold_attempt *attempt, struct inj_hold *hold, size_t index)
+{
+	struct thread_note *note = hold_note(hold, index);
+	struct inj_stop stop;
+	int r = inj_pt_peek(hold->threads[index].tid, &stop);
+
+	if (r < 0) {
+		note->state = THREAD_GONE;
+		/* The id of the main thread never vanishes; but an execve gives it away. */
+		return hold->threads[index].tid == hold->process->pid
+			       ? inj_hold_refuse_replaced(hold, attempt->why)
+			       : 0;
 	}
+	if (stop.kind == INJ_STOP_EXEC)
+		return inj_hold_refuse_replaced(hold, attempt->why);
+	if (stop.kind == INJ_STOP_ENDED) {
+		bury(attempt, hold, index);
+	} else if (stop.kind == INJ_STOP_NONE && is_dead_leader(hold, index)) {
+		note->state = THREAD_GONE;
+		hold_notes(hold)->dead_leader = true;
+		attempt->unclean = true;
+	} else if (stop.kind == INJ_STOP_NONE) {
+		/* Stopped no more: killed, its end is to follow. */
+		note->state = THREAD_WAITING;
+	}
+	return 0;
+}
+
+/*
+ * Threads that were stopped may end all the same: killed, or swept away by an execve of one that
+ * still runs, and that cannot go on before they are reaped.
+ */
+int inj_hold_survey(struct hold_attempt *attempt, struct inj_hold *hold)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < hold->n_threads; i++)
+		if (hold_note(hold, i)->state != THREAD_GONE)
+			r = survey_thread(attempt, hold, i);
+	return r;
 }
 
 static int await_report(struct hold_attempt *attempt, struct inj_hold *hold, size_t index,
@@ -172,11 +193,9 @@ static int await_report(struct hold_attempt *attempt, struct inj_hold *hold, siz
 			return r;
 		inj_pt_pause(n, attempt->limit_ns);
 		if (n % WAITS_PER_SURVEY == WAITS_PER_SURVEY - 1)
-			survey(attempt, hold);
-		if (attempt->replaced) {
-			*ret = (struct inj_stop){INJ_STOP_EXEC, 0};
-			return 0;
-		}
+			r = inj_hold_survey(attempt, hold);
+		if (r != 0)
+			return r;
 		if (hold_note(hold, index)->state == THREAD_GONE)
 			return -ECHILD;
 		r = inj_pt_peek(tid, ret);
@@ -191,18 +210,16 @@ static int collect_report(struct hold_attempt *attempt, struct inj_hold *hold, s
 	struct inj_stop stop = {INJ_STOP_NONE, 0};
 	int r = await_report(attempt, hold, index, &stop);
 
-	if (r == -ECHILD) {
-		hold_note(hold, index)->state = THREAD_GONE;
-		return 0;
-	}
-	if (r < 0)
+	if (r == -ECHILD)
+		return survey_thread(attempt, hold, index);
+	if (r != 0)
 		return r;
 	switch (stop.kind) {
 	case INJ_STOP_ENDED:
 		bury(attempt, hold, index);
 		return 0;
 	case INJ_STOP_EXEC:
-		return refuse_exec(hold, attempt->why);
+		return inj_hold_refuse_replaced(hold, attempt->why);
 	case INJ_STOP_CLONE:
 		r = take_stopped(hold, index, stop);
 		/* The list may move: the index means nothing after this. */

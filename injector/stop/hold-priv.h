@@ -39,7 +39,6 @@ struct hold_attempt {
 	uint64_t limit_ns;           /* budget and deadline made one */
 	const struct inj_hold *blocked_hold; /* with -ETIMEDOUT: whom we waited for */
 	pid_t blocked_tid;
-	bool replaced;               /* a target runs another program by now */
 	bool unclean;                /* something is attached that a detach cannot reach */
 	struct inj_why *why;
 };
@@ -88,6 +87,16 @@ int inj_hold_seize_pass(struct hold_attempt *attempt, struct inj_hold *hold, boo
 
 /* collect.c: wait until all threads that are known have stopped or ended. Return as above. */
 int inj_hold_collect(struct hold_attempt *attempt, struct inj_hold *hold);
+
+/*
+ * collect.c: look at all threads again, the stopped ones, too: reap those that ended, notice
+ * that the main thread ended alone, or that another program runs now.
+ * Return: 0; INJ_PROCESS_GONE when it does.
+ */
+int inj_hold_survey(struct hold_attempt *attempt, struct inj_hold *hold);
+
+/* Words for an execve under the hold. Return: INJ_PROCESS_GONE. */
+int inj_hold_refuse_replaced(const struct inj_hold *hold, struct inj_why *why);
 
 /* Ask again whether the clock allows to wait on. Return: 0 or -ETIMEDOUT. */
 int inj_hold_out_of_time(struct hold_attempt *attempt, const struct inj_hold *hold, pid_t tid);

@@ -6,6 +6,7 @@
  * tracing thread. Refuses a second hold before the first one was released.
  */
 #include <errno.h>
+#include <pthread.h>
 
 #include "injector/base/clock.h"
 #include "injector/base/fault-point.h"
@@ -19,6 +20,10 @@
 
 struct inj_tracer {
 	struct inj_agent *agent;
+	/* For rescue(), which runs beside the agent: whom it is stopping just now. */
+	pthread_mutex_t lock;
+	const struct inj_process *const *stopping;
+	size_t n_stopping;
 	struct inj_hold *holds; /* n_holds of them while something is held, else NULL */
 	size_t n_holds;
 	bool unclean;
@@ -37,6 +42,7 @@ int inj_tracer_new(struct inj_tracer **ret)
 
 	if (r < 0)
 		return r;
+	pthread_mutex_init(&tracer->lock, NULL);
 	*ret = INJ_TAKE(tracer);
 	return 0;
 }
@@ -78,27 +84,79 @@ static int attempt_on_agent(void *argument)
 /* Runs on the caller's thread while the agent is busy. */
 static void rescue(void *argument)
 {
-	const struct inj_tracer *tracer = argument;
+	struct inj_tracer *tracer = argument;
 
-	for (size_t i = 0; i < tracer->n_holds; i++)
-		inj_hold_rescue(tracer->holds[i].process);
+	pthread_mutex_lock(&tracer->lock);
+	for (size_t i = 0; i < tracer->n_stopping; i++)
+		inj_hold_rescue(tracer->stopping[i]);
+	pthread_mutex_unlock(&tracer->lock);
 }
 
-static int try_hold(struct inj_tracer *tracer, struct hold_attempt *attempt)
+static void set_stopping(struct inj_tracer *tracer, const struct inj_process *const *processes,
+			 size_t n)
+{
+	pthread_mutex_lock(&tracer->lock);
+	tracer->stopping = processes;
+	tracer->n_stopping = n;
+	pthread_mutex_unlock(&tracer->lock);
+}
+
+/* Runs on the agent. */
+static int detach_all(void *argument)
+{
+	struct inj_tracer *tracer = argument;
+	bool first = true;
+
+	for (size_t i = 0; i < tracer->n_holds; i++) {
+		const struct inj_hold *hold = &tracer->holds[i];
+
+		for (size_t k = 0; k < hold->n_threads; k++) {
+			const struct thread_note *note = hold_note(hold, k);
+			int signal = note->stop.kind == INJ_STOP_SIGNAL ? note->stop.signal : 0;
+
+			if (note->state != THREAD_STOPPED)
+				continue;
+			/* It is being killed; its end must not wait for us to look. */
+			if (inj_pt_detach(hold->threads[k].tid, signal) < 0)
+				tracer->unclean = true;
+			if (first)
+				inj_fault_point("hold-first-detached");
+			first = false;
+		}
+	}
+	tracer->held_ns = inj_now_ns() - tracer->first_interrupt_ns;
+	return 0;
+}
+
+/*
+ * What cannot be detached goes free with the agent's thread. When that is our own it lasts until
+ * the caller's function returns; then at least the others need not wait for that.
+ */
+static void give_up(struct inj_tracer *tracer)
+{
+	if (inj_agent_is_me(tracer->agent))
+		detach_all(tracer);
+	inj_agent_end(tracer->agent);
+	tracer->held_ns = tracer->first_interrupt_ns
+				  ? inj_now_ns() - tracer->first_interrupt_ns
+				  : 0;
+}
+
+static int try_hold(struct inj_tracer *tracer, struct hold_attempt *attempt,
+		    const struct inj_process *const *processes)
 {
 	attempt->holds = tracer->holds;
 	attempt->n_holds = tracer->n_holds;
 	inj_agent_stay_awake(tracer->agent, true);
+	set_stopping(tracer, processes, tracer->n_holds);
 
 	int r = inj_agent_run_watched(tracer->agent, attempt_on_agent, attempt, rescue, tracer);
 
+	set_stopping(tracer, NULL, 0);
 	tracer->first_interrupt_ns = attempt->first_interrupt_ns;
 	tracer->unclean = attempt->unclean;
-	if (r == 0)
-		return 0;
-	inj_agent_end(tracer->agent);
-	if (attempt->first_interrupt_ns)
-		tracer->held_ns = inj_now_ns() - attempt->first_interrupt_ns;
+	if (r != 0)
+		give_up(tracer);
 	return r;
 }
 
@@ -121,7 +179,7 @@ int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *
 		if (r < 0)
 			inj_broke(why, r, "no memory for the threads of %zu processes", n);
 		else
-			r = try_hold(tracer, &attempt);
+			r = try_hold(tracer, &attempt, processes);
 		if (r == -ETIMEDOUT)
 			r = inj_blocked_refuse(attempt.blocked_hold->process, attempt.blocked_tid,
 					       tracer->held_ns, why);
@@ -134,29 +192,6 @@ int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *
 	if (r != 0)
 		return r;
 	*ret_holds = tracer->holds;
-	return 0;
-}
-
-/* Runs on the agent. */
-static int detach_all(void *argument)
-{
-	struct inj_tracer *tracer = argument;
-
-	for (size_t i = 0; i < tracer->n_holds; i++) {
-		const struct inj_hold *hold = &tracer->holds[i];
-
-		for (size_t k = 0; k < hold->n_threads; k++) {
-			struct inj_stop stop = hold_note(hold, k)->stop;
-			int signal = stop.kind == INJ_STOP_SIGNAL ? stop.signal : 0;
-
-			/* It is being killed; its end must not wait for us to look. */
-			if (inj_pt_detach(hold->threads[k].tid, signal) < 0)
-				tracer->unclean = true;
-			if (k == 0)
-				inj_fault_point("hold-first-detached");
-		}
-	}
-	tracer->held_ns = inj_now_ns() - tracer->first_interrupt_ns;
 	return 0;
 }
 
@@ -180,7 +215,13 @@ void inj_tracer_free(struct inj_tracer *tracer)
 		return;
 	inj_tracer_release(tracer, NULL);
 	inj_agent_free(tracer->agent);
+	pthread_mutex_destroy(&tracer->lock);
 	free(tracer);
+}
+
+int inj_tracer_run(struct inj_tracer *tracer, int (*function)(void *), void *argument)
+{
+	return inj_agent_run_watched(tracer->agent, function, argument, rescue, tracer);
 }
 
 struct set_pc_request {

@@ -28,7 +28,8 @@ struct inj_hold {
 /*
  * A tracer owns ptrace relations, several processes at once (an update of several processes
  * commits in one hold). It traces from a thread of its own, so that the end of that thread can
- * set free even who never stops; its functions may be called by any thread, one at a time.
+ * set free even who never stops; its functions may be called by any thread, one at a time. A
+ * hold that fails inside of inj_tracer_run() lets the last stragglers go when that returns.
  * SIGCHLD: the kernel sends one for every stop. Block it in all threads where that can be done:
  * then the tracer, which takes them, is woken at once instead of after half a millisecond. No
  * other thread may wait for just any child (waitpid(-1)) meanwhile: it would be given the stops.
@@ -51,6 +52,18 @@ int inj_tracer_new(struct inj_tracer **ret);
  */
 void inj_tracer_free(struct inj_tracer *tracer);
 INJ_DEFINE_GUARD(struct inj_tracer *, inj_tracer_free, inj_tracer_guard)
+
+/*
+ * Run a function on the tracer's own thread, and wait for it. Holding and releasing in there
+ * cost no switch between threads, which takes longer than stopping a few: whoever counts the
+ * microseconds of a hold makes each attempt, from hold to release, in such a function.
+ * function, argument: may call everything below; the signals of the thread are all blocked.
+ * State: any.
+ * Return: what the function returns.
+ * Errors: negative errno when the thread cannot be started.
+ * Source: none.
+ */
+int inj_tracer_run(struct inj_tracer *tracer, int (*function)(void *), void *argument);
 
 /*
  * Stop all threads of all given processes and return with everything stopped, or with nothing

@@ -130,6 +130,75 @@ Test(hold_changes, vfork_blocks)
 	victim_quit(victim);
 }
 
+struct near {
+	struct inj_tracer *tracer;
+	const struct inj_process *process;
+	struct inj_why why;
+	int result;
+};
+
+static int hold_until_blocked(void *argument)
+{
+	struct near *near = argument;
+	struct inj_hold *holds = NULL;
+
+	do {
+		near->result = inj_tracer_hold(near->tracer, &near->process, 1,
+					       inj_now_ns() + SECOND, 10 * MS, &holds, &near->why);
+		inj_tracer_release(near->tracer, NULL);
+	} while (near->result == 0);
+	/* The main thread is free already, even before this function returns. */
+	cr_expect_eq(status_field(near->process->pid, near->process->pid, "TracerPid", 10), 0);
+	return 0;
+}
+
+/* On the tracer's own thread, which cannot end before the function returns. */
+Test(hold_changes, vfork_blocks_inside_of_run)
+{
+	need_root();
+
+	VICTIM victim = victim_start("churn", "vfork-long", "500", NULL);
+	PROCESS process = open_victim(victim->pid);
+	TRACER tracer = new_tracer();
+	struct near near = {.tracer = tracer, .process = process};
+
+	cr_assert_eq(inj_tracer_run(tracer, hold_until_blocked, &near), 0);
+	cr_expect_eq(near.result, INJ_BLOCKED, "%d: %s", near.result, near.why.text);
+	cr_expect_eq(status_field(victim->pid, near.why.tid, "TracerPid", 10), 0);
+	hold_process(tracer, process);
+	inj_tracer_release(tracer, NULL);
+	victim_expect_above(victim, "made", victim_ask_number(victim, "made"));
+	victim_expect(victim, "failed", "0");
+	victim_quit(victim);
+}
+
+static int hold_many_times(void *argument)
+{
+	struct near *near = argument;
+
+	for (int i = 0; i < 200; i++) {
+		expect_all_stopped(hold_process(near->tracer, near->process));
+		inj_tracer_release(near->tracer, NULL);
+	}
+	return 7;
+}
+
+Test(hold_changes, holds_inside_of_run)
+{
+	need_root();
+
+	VICTIM victim = victim_start("churn", "threads", NULL);
+	PROCESS process = open_victim(victim->pid);
+	TRACER tracer = new_tracer();
+	struct near near = {.tracer = tracer, .process = process};
+
+	cr_expect_eq(inj_tracer_run(tracer, hold_many_times, &near), 7);
+	expect_detached(victim->pid);
+	victim_expect_above(victim, "made", victim_ask_number(victim, "made"));
+	victim_expect(victim, "failed", "0");
+	victim_quit(victim);
+}
+
 Test(hold_changes, the_main_thread_has_ended)
 {
 	need_root();
