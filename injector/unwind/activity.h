@@ -24,16 +24,19 @@ struct inj_walker_table {
 	size_t n_bytes;
 };
 
-/* Maps a pc in one of our stubs to the equivalent pc of the original code (identity elsewhere); may
- * be NULL. */
+/* Maps a pc in one of our stubs to the equivalent pc of the original code, any other to itself. */
 typedef inj_addr (*inj_translate_fn)(void *context, inj_addr pc);
 
 /*
  * Prepare walking the stacks of a process.
- * process, modules: borrowed, must outlive the walker; maps: copied from; tables: array copied
- * from, bytes borrowed; translate, context: used by all other functions of the walker; ret: free
- * with inj_walker_free(). State: running or held. Return: 0. Errors: -ENOMEM; -ESRCH (gone); other
- * negative errno. Source: LSB Core 10.6; proc(5).
+ * process, modules: borrowed, must outlive the walker; maps: copied from;
+ * tables: array copied from, bytes borrowed;
+ * translate, context: used by all other functions of the walker, translate may be NULL;
+ * ret: free with inj_walker_free().
+ * State: running or held. A few waiting threads of a running target are walked to read ahead.
+ * Return: 0.
+ * Errors: -ENOMEM; -ESRCH (gone); other negative errno.
+ * Source: LSB Core 10.6; proc(5).
  */
 int inj_walker_new(const struct inj_process *process, const struct inj_maps *maps,
 		   const struct inj_modules *modules, const struct inj_walker_table *tables,
@@ -56,8 +59,7 @@ struct inj_hit {
 	unsigned tag;
 	unsigned frame;	  /* 0 innermost; INJ_FRAME_UNKNOWN when only a scan saw it */
 	inj_addr address; /* pc or return address found, translated if it was walked to */
-	inj_addr slot; /* stack address that holds the return address; 0 for the pc itself and for a
-			  register */
+	inj_addr slot;	  /* where on the stack it was; 0 for the pc itself and for a register */
 	bool reliable; /* found by walking; false: only seen by the conservative scan of an
 			  unreliable stack */
 };
@@ -84,10 +86,14 @@ struct inj_activity {
  * control block) may have its older frames elsewhere (alternate signal stack, coroutine): it is
  * always walked, and unless the walk ends at home the words of its home stack count too.
  * Stacks of coroutines that no thread is running are not looked for.
- * watches: sorted by code.start, not overlapping; budget_ns: give up after that; ret: untouched on
- * failure, free with inj_activity_deinit(). State: held. Return: 0, whether there are hits or not.
+ * watches: sorted by code.start, not overlapping;
+ * budget_ns: give up after that;
+ * ret: untouched on failure, free with inj_activity_deinit().
+ * State: held.
+ * Return: 0, whether there are hits or not.
  * Errors: INJ_BLOCKED (budget used up; the text says at which thread); -EINVAL (watches not
- * sorted); -ESRCH, -ENOMEM, other negative errno. Source: psABI 3.2, 3.4; DWARF 4, 6.4.
+ *   sorted); -ESRCH, -ENOMEM, other negative errno.
+ * Source: psABI 3.2, 3.4; DWARF 4, 6.4.
  */
 int inj_walker_find(struct inj_walker *walker, const struct inj_hold *hold,
 		    const struct inj_watch *watches, size_t n_watches, uint64_t budget_ns,
@@ -104,11 +110,14 @@ struct inj_frame {
 
 /*
  * Walk one stack.
- * hold: NULL to walk the copy made by inj_walker_snapshot(), thread_index then counts as in the
- * hold it was made of; frames, max: bound the output, the walk itself goes on to the end;
- * ret_reliable: it reached the end of the stack. State: held; any when hold is NULL. With a hold it
- * replaces the snapshot. Return: 0. Errors: -EINVAL (no such thread); -ESRCH, -ENOMEM, other
- * negative errno. Source: as above.
+ * hold: the present one, or a copy of the one of which inj_walker_snapshot() was last made: a
+ *   thread with the tid and the registers of that snapshot is walked from it and nothing is read;
+ * thread_index: in hold; frames, max: bound the output, the walk itself goes on to the end;
+ * ret_reliable: it reached the end of the stack.
+ * State: held; any for threads of the snapshot. Walking any other thread ends the snapshot.
+ * Return: 0.
+ * Errors: -EINVAL (no such thread); -ESRCH, -ENOMEM, other negative errno.
+ * Source: as above.
  */
 int inj_walker_stack(struct inj_walker *walker, const struct inj_hold *hold, size_t thread_index,
 		     struct inj_frame *frames, size_t max, size_t *ret_n, bool *ret_reliable,
@@ -127,9 +136,10 @@ bool inj_walker_handles_exceptions(const struct inj_walker *walker, inj_addr pc)
 /*
  * Copy all stacks and registers of a held process into the walker so that inj_walker_stack() may
  * run after release (for `dsuctl stacks` on a busy server: the hold costs the copy only).
- * max_bytes_per_thread: less is copied when all together would pass 64 MiB.
+ * max_bytes_per_thread: less is copied when all together would pass 64 MiB. What is not copied
+ *   cannot be walked: the walk then ends early and is not reliable.
  * State: held.
- * Return: 0.
+ * Return: 0. The snapshot lasts until the next call of inj_walker_find().
  * Errors: -ESRCH, -ENOMEM, other negative errno.
  * Source: process_vm_readv(2).
  */

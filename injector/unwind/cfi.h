@@ -55,16 +55,20 @@ struct inj_cfi {
  * State: none, pure.
  * Return: 0.
  * Errors: -ENOENT when a CIE or the terminator stands there; -EBADMSG for what is malformed or
- * beyond what compilers emit for x86-64. Source: LSB Core, 10.6 "Exception Frames"; DWARF 4, 6.4.
+ *   beyond what compilers emit for x86-64.
+ * Source: LSB Core, 10.6 "Exception Frames"; DWARF 4, 6.4.
  */
 int inj_cfi_read(const struct inj_constant *table, inj_addr fde, struct inj_cfi *ret);
 
 /*
  * Prove that libunwind can run the entry's instructions: known opcodes, registers it keeps,
  * balanced state stack, a CFA rule before all else, expressions inside the table. libunwind checks
- * none of it and would index arrays with it. cfi: from inj_cfi_read(); flags are completed. State:
- * none, pure. Return: 0. Errors: -EBADMSG. Source: DWARF 4, 6.4.2; libunwind 1.6.2,
- * run_cfi_program() and apply_reg_state().
+ * none of it and would index arrays with it.
+ * cfi: from inj_cfi_read(); flags are completed.
+ * State: none, pure.
+ * Return: 0.
+ * Errors: -EBADMSG.
+ * Source: DWARF 4, 6.4.2; libunwind 1.6.2, run_cfi_program() and apply_reg_state().
  */
 int inj_cfi_check(const struct inj_constant *table, struct inj_cfi *cfi);
 

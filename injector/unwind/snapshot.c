@@ -60,6 +60,7 @@ static int set_stacks(struct inj_walker *walker, const struct inj_hold *hold)
 		return -ENOMEM;
 	walker->stacks = stacks;
 	walker->n_stacks = hold->n_threads;
+	walker->kept = false;
 	for (size_t i = 0; i < hold->n_threads; i++)
 		stacks[i] = (struct inj_thread_stack){
 			.tid = hold->threads[i].tid,

@@ -26,14 +26,15 @@ struct inj_word_filter {
 	struct {
 		uint64_t least, length;
 	} spans[INJ_SCAN_SPANS];
-	uint64_t pages[INJ_SCAN_PAGES /
-		       64]; /* page numbers modulo INJ_SCAN_PAGES that hold anything of interest */
+	/* One bit a page number modulo INJ_SCAN_PAGES: such a page holds something of interest. */
+	uint64_t pages[INJ_SCAN_PAGES / 64];
 };
 
 /*
  * watches: sorted, borrowed; own: code of our areas, borrowed; translate: may be NULL.
  * State: pure.
- * Return: 0. Errors: -EINVAL when the watches are not sorted or overlap.
+ * Return: 0.
+ * Errors: -EINVAL when the watches are not sorted, empty or overlap.
  */
 int inj_word_filter_init(struct inj_word_filter *ret, const struct inj_watch *watches,
 			 size_t n_watches, const struct inj_unwind_tables *tables,
@@ -43,13 +44,19 @@ int inj_word_filter_init(struct inj_word_filter *ret, const struct inj_watch *wa
 /*
  * What may the word be? As a return address it may lie anywhere behind the first byte of a range,
  * up to and including its end (a call that never returns is the last instruction); as the pc that a
- * signal frame holds, anywhere inside. ret_watch: index of the watch, when WATCHED. State: pure.
+ * signal frame holds, anywhere inside.
+ * ret_watch: index of the watch, set when WATCHED.
+ * State: pure.
  */
 enum inj_word_kind inj_word_judge(const struct inj_word_filter *filter, uint64_t word,
 				  size_t *ret_watch);
 
-/* Same for a pc known to be one: is_call as in struct inj_frame. ret_watch as above. Return: it is
- * inside. */
+/*
+ * Same for a pc known to be one.
+ * is_call: it is a return address; ret_watch: as above, set when inside.
+ * State: pure.
+ * Return: it is inside a watched range.
+ */
 bool inj_pc_judge(const struct inj_word_filter *filter, inj_addr pc, bool is_call,
 		  size_t *ret_watch);
 
@@ -60,7 +67,8 @@ typedef bool (*inj_word_fn)(void *context, inj_addr slot, uint64_t word, enum in
 /*
  * Compare all words of a piece of stack.
  * bytes: a copy of the memory at address; words are taken at multiples of 8 from address on.
- * Return: false when the callback stopped it. State: pure.
+ * State: pure.
+ * Return: false when the callback stopped it.
  */
 bool inj_word_scan(const struct inj_word_filter *filter, struct inj_bytes bytes, inj_word_fn found,
 		   void *context);

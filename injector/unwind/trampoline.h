@@ -10,7 +10,8 @@
  * and runtimes of their own keep it, not in every library.
  * frames: the module's .eh_frame, n 0 if none.
  * State: running or held; nothing of the target is read.
- * Return: 0. Errors: -ENOMEM.
+ * Return: 0.
+ * Errors: -ENOMEM.
  * Source: sigreturn(2); gcc's augmentation letter S.
  */
 int inj_trampolines_add(struct inj_unwind_tables *tables, const struct inj_module *module,

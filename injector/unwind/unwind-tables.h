@@ -50,7 +50,8 @@ void inj_unwind_tables_deinit(struct inj_unwind_tables *tables);
  * Find the entry that covers a pc.
  * ret_frames: the table it stands in.
  * State: any.
- * Return: 0. Errors: -ENOENT (nothing covers it), -EBADMSG (its entry is malformed).
+ * Return: 0.
+ * Errors: -ENOENT (nothing covers it), -EBADMSG (its entry is malformed).
  * Source: as above.
  */
 int inj_unwind_tables_find(const struct inj_unwind_tables *tables, inj_addr pc, struct inj_cfi *ret,
@@ -58,7 +59,8 @@ int inj_unwind_tables_find(const struct inj_unwind_tables *tables, inj_addr pc, 
 
 /*
  * Unchanging bytes from an address on, at most to the end of its page and a word; empty when none
- * are known. State: any.
+ * are known.
+ * State: any.
  */
 struct inj_bytes inj_unwind_tables_bytes(const struct inj_unwind_tables *tables, inj_addr address);
 
@@ -70,7 +72,9 @@ bool inj_unwind_tables_code(const struct inj_unwind_tables *tables, inj_addr add
 
 /*
  * Can the address be a return address, that is: may the bytes before it be a call instruction? True
- * also when the bytes are not known. State: any. Source: Intel SDM volume 2, CALL.
+ * also when the bytes are not known.
+ * State: any.
+ * Source: Intel SDM volume 2, CALL.
  */
 bool inj_unwind_tables_follows_call(const struct inj_unwind_tables *tables, inj_addr address);
 

@@ -8,7 +8,8 @@
 
 /*
  * Give the walk a window of target memory: at least [address, address + 8), valid until the next
- * call. Return: true; false when the memory is not to be had.
+ * call.
+ * Return: true; false when the memory is not to be had.
  */
 typedef bool (*inj_window_fn)(void *context, inj_addr address, struct inj_bytes *ret);
 
@@ -48,12 +49,10 @@ const struct inj_frame_state *inj_unwinder_start(struct inj_unwinder *unwinder,
 						 const struct user_regs_struct *regs,
 						 inj_window_fn window, void *context);
 
-/* Go to the caller. After anything but INJ_STEP_MORE the walk is over and the state is that of the
- * last frame. */
+/* Go to the caller. After anything but INJ_STEP_MORE the walk is over, the state the last one. */
 enum inj_step inj_unwinder_step(struct inj_unwinder *unwinder);
 
-/* Stack address from which the present pc was read; 0 for frame 0 and for a pc that was in a
- * register. */
+/* Stack address from which the present pc was read; 0 for one that was in a register. */
 inj_addr inj_unwinder_slot(struct inj_unwinder *unwinder);
 
 /*

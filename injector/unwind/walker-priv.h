@@ -38,13 +38,15 @@ struct inj_walker {
 	uint8_t *piece;		    /* INJ_STACK_PIECE */
 	uint8_t *window;	    /* INJ_STACK_WINDOW */
 	struct inj_range window_at; /* what the window held last */
-	bool offline;		    /* the snapshot is all there is: the target runs */
+	bool kept;		    /* the stacks are those of inj_walker_snapshot() */
+	bool offline;		    /* the copy is all there is: the target may run */
 	const struct inj_thread_stack *walking;
 };
 
 /*
  * Have room, already touched, for what the copies of so many ordinary stacks take.
- * State: any. Errors: -ENOMEM.
+ * State: any.
+ * Errors: -ENOMEM.
  */
 int inj_snapshot_prepare(struct inj_walker *walker, size_t n_threads);
 
@@ -64,8 +66,7 @@ int inj_snapshot_take(struct inj_walker *walker, const struct inj_hold *hold, si
  */
 void inj_walker_warm(struct inj_walker *walker);
 
-/* inj_window_fn over the snapshot and, unless offline, the target. context: the walker, `walking`
- * set. */
+/* inj_window_fn over the copy of `walking` and, unless offline, the target. context: the walker. */
 bool inj_snapshot_window(void *context, inj_addr address, struct inj_bytes *ret);
 
 /* Return: go on. */
@@ -73,8 +74,10 @@ typedef bool (*inj_piece_fn)(void *context, struct inj_bytes bytes);
 
 /*
  * Hand all bytes of a range to a callback, in ascending pieces of at most INJ_STACK_PIECE, the
- * thread's copy first where it begins the range. ret_complete: false when memory ended before the
- * range did. Return: false when the callback stopped it. State: held.
+ * thread's copy first where it begins the range. Pages that never held anything are left out.
+ * ret_complete: false when memory ended before the range did.
+ * State: held.
+ * Return: false when the callback stopped it.
  */
 bool inj_snapshot_pieces(struct inj_walker *walker, const struct inj_thread_stack *stack,
 			 struct inj_range range, inj_piece_fn take, void *context,

@@ -77,7 +77,21 @@ int inj_walker_snapshot(struct inj_walker *walker, const struct inj_hold *hold,
 	if (r < 0)
 		return inj_broke(why, r, "cannot copy the stacks of process %d",
 				 walker->process->pid);
+	walker->kept = true;
 	return 0;
+}
+
+/* The copy that inj_walker_snapshot() made of this very stop of a thread, or NULL. */
+static const struct inj_thread_stack *find_kept(const struct inj_walker *walker,
+						const struct inj_thread *thread)
+{
+	for (size_t i = 0; walker->kept && i < walker->n_stacks; i++)
+		if (walker->stacks[i].tid == thread->tid)
+			return memcmp(&walker->stacks[i].regs, &thread->regs,
+				      sizeof(thread->regs)) == 0
+				       ? &walker->stacks[i]
+				       : NULL;
+	return NULL;
 }
 
 /* Only the one thread, and nothing of its stack yet: the walk reads what it needs. */
@@ -103,16 +117,19 @@ int inj_walker_stack(struct inj_walker *walker, const struct inj_hold *hold, siz
 		     struct inj_frame *frames, size_t max, size_t *ret_n, bool *ret_reliable,
 		     struct inj_why *why)
 {
-	if (thread_index >= (hold ? hold->n_threads : walker->n_stacks))
+	if (thread_index >= hold->n_threads)
 		return inj_broke(why, -EINVAL, "process %d has no thread number %zu",
 				 walker->process->pid, thread_index);
-	int r = hold ? place_one(walker, hold, thread_index) : 0;
+	const struct inj_thread *thread = &hold->threads[thread_index];
+
+	walker->walking = find_kept(walker, thread);
+	walker->offline = walker->walking != NULL;
+	int r = walker->offline ? 0 : place_one(walker, hold, thread_index);
 
 	if (r < 0)
-		return inj_broke(why, r, "cannot read the stack of thread %d",
-				 hold->threads[thread_index].tid);
-	walker->walking = &walker->stacks[hold ? 0 : thread_index];
-	walker->offline = !hold;
+		return inj_broke(why, r, "cannot read the stack of thread %d", thread->tid);
+	if (!walker->offline)
+		walker->walking = &walker->stacks[0];
 	const struct inj_frame_state *state = inj_unwinder_start(
 		walker->unwinder, &walker->walking->regs, inj_snapshot_window, walker);
 	enum inj_step step = state ? INJ_STEP_MORE : INJ_STEP_LOST;

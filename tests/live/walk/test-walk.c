@@ -240,29 +240,63 @@ Test(walk, huge_stacks_fit_into_the_hold)
 	check_huge("not-huge", false);
 }
 
-Test(walk, snapshot_is_walked_after_release)
+static size_t walk_copy(struct subject *subject, const struct inj_hold *copy, size_t index,
+			bool *ret_reliable)
 {
-	SUBJECT subject = subject_new("stacks", "deep-1000", false);
 	struct inj_frame frames[8];
 	struct inj_why why;
-	size_t n;
-	bool reliable;
+	size_t n = 0;
+
+	cr_assert_eq(
+		inj_walker_stack(subject->walker, copy, index, frames, 8, &n, ret_reliable, &why),
+		0);
+	return n;
+}
+
+/* The thread is elsewhere by the time it is walked: only the copy can tell where it was. */
+Test(walk, snapshot_is_walked_after_release)
+{
+	SUBJECT subject = subject_new("stacks", "turns", false);
+	struct inj_thread threads[8];
+	struct inj_hold copy;
+	struct inj_why why;
+
+	for (unsigned round = 0; round < 200; round++) {
+		bool reliable[2] = {false, false};
+		size_t n[2];
+
+		subject_hold(subject);
+		size_t index = subject_index(subject);
+
+		cr_assert_leq(subject->hold->n_threads, INJ_ARRAY_LENGTH(threads));
+		copy = *subject->hold;
+		copy.threads = threads;
+		memcpy(threads, subject->hold->threads, copy.n_threads * sizeof(*threads));
+		n[0] = walk_copy(subject, subject->hold, index, &reliable[0]);
+		cr_assert_eq(inj_walker_snapshot(subject->walker, subject->hold, 1 << 20, &why), 0);
+		subject_release(subject);
+		n[1] = walk_copy(subject, &copy, index, &reliable[1]);
+		cr_expect_eq(n[0], n[1], "round %u", round);
+		cr_expect_eq(reliable[0], reliable[1], "round %u", round);
+	}
+}
+
+Test(walk, snapshot_ends_where_it_was_cut)
+{
+	SUBJECT subject = subject_new("stacks", "deep-1000", false);
+	struct inj_thread thread;
+	struct inj_hold copy;
+	struct inj_why why;
+	bool reliable = true;
 
 	subject_hold(subject);
-	size_t index = subject_index(subject);
-
-	cr_assert_eq(inj_walker_snapshot(subject->walker, subject->hold, 1 << 20, &why), 0);
-	subject_release(subject);
-	cr_assert_eq(inj_walker_stack(subject->walker, NULL, index, frames, 8, &n, &reliable, &why),
-		     0);
-	cr_expect_eq(n, 8);
-	cr_expect(reliable);
-	subject_hold(subject);
+	thread = subject->hold->threads[subject_index(subject)];
+	copy = *subject->hold;
+	copy.threads = &thread;
+	copy.n_threads = 1;
 	cr_assert_eq(inj_walker_snapshot(subject->walker, subject->hold, 4096, &why), 0);
 	subject_release(subject);
-	cr_assert_eq(inj_walker_stack(subject->walker, NULL, index, frames, 8, &n, &reliable, &why),
-		     0);
-	cr_expect_eq(n, 8);
+	cr_expect_eq(walk_copy(subject, &copy, 0, &reliable), 8);
 	cr_expect_not(reliable, "only the top was copied");
 }
 

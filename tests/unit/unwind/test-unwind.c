@@ -277,7 +277,7 @@ Test(unwind, survives_damaged_tables, .timeout = 120)
 	frames_fde(&good, CODE + 64, 64, busy, sizeof(busy));
 	frames_cie(&good, "zRS", 16, after_call, sizeof(after_call));
 	frames_fde(&good, CODE + 128, 64, busy, sizeof(busy));
-	for (unsigned round = 0; round < 100000; round++) {
+	for (unsigned round = 0; round < 20000; round++) {
 		enum inj_step step;
 
 		world.frames = good;
@@ -295,5 +295,5 @@ Test(unwind, survives_damaged_tables, .timeout = 120)
 		n_steps += walk(&world, &step) - 1;
 		end(&world);
 	}
-	cr_expect_gt(n_steps, 10000, "the damage must leave something to walk");
+	cr_expect_gt(n_steps, 2000, "the damage must leave something to walk");
 }
