@@ -12,6 +12,7 @@
 
 #include "injector/base/clock.h"
 #include "injector/base/fault-point.h"
+#include "injector/process/mem.h"
 #include "protocols/fill.h"
 #include "protocols/quiesce.h"
 #include "protocols/stage.h"
@@ -48,6 +49,18 @@ static int stage_all(struct upd_run *run)
 			return r;
 	}
 	return 0;
+}
+
+/*
+ * Between two attempts nothing is attached, so the process may have become another program, even the same one at the
+ * same addresses, where jumps to our stubs would lead nowhere. Then our control page is gone.
+ */
+static bool is_same_program(const struct upd_subject *subject)
+{
+	struct dsu_control control;
+
+	return inj_mem_read(subject->process, subject->plan->control, &control, sizeof(control)) == 0 &&
+	       control.magic == DSU_CONTROL_MAGIC && control.ledger == subject->plan->ledger;
 }
 
 static void unstage_all(struct upd_run *run)
@@ -126,6 +139,19 @@ static uint64_t wall_clock_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static int check_same_program(struct upd_subject *subject)
+{
+	struct inj_why why = {};
+
+	if (is_same_program(subject))
+		return 0;
+	inj_refuse(&why, INJ_PROCESS_GONE,
+		   "process %d became another program (exec) while the update waited; look at it again "
+		   "and repeat the update",
+		   subject->pid);
+	return upd_subject_fail(subject, INJ_PROCESS_GONE, &why);
+}
+
 static int install_one(struct upd_subject *subject, struct prepared *prepared)
 {
 	struct inj_why why = {};
@@ -175,6 +201,8 @@ static int act(struct upd_run *run, const struct inj_hold *holds)
 	size_t n = 0;
 	int r = 0;
 
+	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
+		r = check_same_program(&run->subjects[i]);
 	for (; r == 0 && n < run->n_subjects; n++)
 		r = install_one(&run->subjects[n], &commit->targets[n]);
 	for (size_t i = n; r != 0 && i-- > 0;) {
