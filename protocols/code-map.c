@@ -112,6 +112,14 @@ void upd_code_map_seal(struct upd_code_map *map)
 		map->stubs[i].detour.map = map->stubs[i].map;
 }
 
+void upd_code_map_forget_stubs(struct upd_code_map *map)
+{
+	free(map->stubs);
+	map->stubs = NULL;
+	map->n_stubs = 0;
+	map->n_pads = 0;
+}
+
 void upd_code_map_deinit(struct upd_code_map *map)
 {
 	for (size_t i = 0; i < map->n_tables; i++)

@@ -37,6 +37,8 @@ int upd_code_map_add(struct upd_code_map *map, const struct inj_process *process
 		     const struct inj_ledger *ledger);
 /* Sort; must come after the last add and before the map is used. */
 void upd_code_map_seal(struct upd_code_map *map);
+/* From here on translate nothing; tables stay, since a walker borrows them. */
+void upd_code_map_forget_stubs(struct upd_code_map *map);
 void upd_code_map_deinit(struct upd_code_map *map);
 
 /* The original pc for a pc in one of our stubs or pads, any other unchanged. context: the map. An inj_translate_fn. */

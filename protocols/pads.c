@@ -13,6 +13,7 @@
 #include "injector/redirect/return-pad.h"
 
 #define MAX_PLANTED 8
+#define MAX_TRIES 16
 #define MAX_FRAMES 256
 /* `pause` takes 10 to 140 cycles: a wait of about one to five milliseconds. */
 #define SPINS 60000
@@ -34,11 +35,30 @@ static int read_words(const struct upd_subject *subject, inj_addr control,
 			    DSU_N_PADS * sizeof(*words));
 }
 
-void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record)
+/* Does some module bring its own way of unwinding, which knows nothing of us? */
+static bool may_unwind(const struct inj_modules *modules)
+{
+	for (size_t i = 0; i < modules->n_items; i++) {
+		const struct inj_module *module = modules->items[i];
+
+		if (module->kind == INJ_MODULE_VDSO || module->kind == INJ_MODULE_INTERPRETER ||
+		    strcmp(module->name, "libc.so.6") == 0)
+			continue;
+		if (inj_elf_n_sections(module->elf) == 0 ||
+		    inj_elf_section_named(module->elf, ".gcc_except_table") ||
+		    inj_elf_section_named(module->elf, ".gopclntab"))
+			return true;
+	}
+	return false;
+}
+
+void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record, bool registered,
+		   const struct inj_modules *modules)
 {
 	const struct dsu_ledger_area *areas = (const void *)((const uint8_t *)record + record->areas);
 
-	*pads = (struct upd_pads){ .control = record->control };
+	*pads = (struct upd_pads){ .control = record->control,
+				   .may_plant = registered || !may_unwind(modules) };
 	for (size_t i = 0; i < record->n_areas; i++)
 		if (areas[i].kind == DSU_AREA_PADS &&
 		    areas[i].bytes >= DSU_N_PADS * INJ_RETURN_PAD_BYTES)
@@ -151,20 +171,40 @@ static bool outermost(const struct inj_activity *activity, pid_t tid, unsigned *
 	return any;
 }
 
+/* A pad is used once in its life: a thread may still be inside one that an earlier request planted. */
+static bool know(struct upd_pads *pads, const struct upd_subject *subject)
+{
+	struct dsu_pad words[DSU_N_PADS];
+
+	if (pads->known)
+		return true;
+	if (read_words(subject, pads->control, words) < 0)
+		return false;
+	for (size_t i = 0; i < DSU_N_PADS; i++)
+		pads->used[i] = pads->passed[i] = words[i].back != 0;
+	pads->known = true;
+	return true;
+}
+
 size_t upd_pads_plant(struct upd_pads *pads, struct upd_subject *subject,
 		      const struct inj_hold *hold, const struct inj_activity *activity)
 {
+	unsigned n_tries = 0;
 	size_t n = 0;
 
-	for (size_t i = 0; pads->code && i < DSU_N_PADS; i++)
+	if (!pads->code || !pads->may_plant || !know(pads, subject))
+		return 0;
+	for (size_t i = 0; i < DSU_N_PADS; i++)
 		n += pads->used[i] && !pads->passed[i];
-	for (size_t i = 0; pads->code && i < hold->n_threads && n < MAX_PLANTED; i++) {
+	for (size_t i = 0; i < hold->n_threads && n < MAX_PLANTED && n_tries < MAX_TRIES; i++) {
 		inj_addr slot, back;
 		unsigned frame = 0;
 		size_t pad = find_free(pads);
 
-		if (pad == DSU_N_PADS || !outermost(activity, hold->threads[i].tid, &frame) ||
-		    !find_return(subject, hold, i, frame, &slot, &back))
+		if (pad == DSU_N_PADS || !outermost(activity, hold->threads[i].tid, &frame))
+			continue;
+		n_tries++;
+		if (!find_return(subject, hold, i, frame, &slot, &back))
 			continue;
 		n += plant(pads, subject, pad, slot, back) == 0;
 	}

@@ -15,13 +15,19 @@
 struct upd_pads {
 	inj_addr control;        /* control page of the update that owns them */
 	inj_addr code;           /* first pad, 0: there are none */
+	bool may_plant;          /* unwinders of the target see through pads, or there are none */
+	bool known;              /* `used` and `passed` were read from the target */
 	uint32_t seen[DSU_N_PADS]; /* arrivals known */
 	bool used[DSU_N_PADS];     /* planted once; never planted again, since a thread may still be inside */
 	bool passed[DSU_N_PADS];   /* and left through */
 };
 
-/* The pads of an update. */
-void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record);
+/*
+ * The pads of an update. registered: their tables are known to the target's unwinder. Without that they are used only in
+ * programs in which nothing unwinds: C programs without exception tables.
+ */
+void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record, bool registered,
+		   const struct inj_modules *modules);
 
 /*
  * Plant pads for the threads that block.

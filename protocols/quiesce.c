@@ -121,12 +121,18 @@ static void withdraw_pads(struct upd_run *run, const struct upd_switch *what,
 		return;
 	for (size_t i = 0; i < run->n_subjects; i++) {
 		struct inj_why why = {};
-		int r = inj_tracer_hold(run->tracer, &processes[i], 1, deadline_ns,
-					run->hold_budget_ns, &holds, &why);
+		int r;
 
+		if (!upd_pads_any(&what->pads[i]))
+			continue;
+		r = inj_tracer_hold(run->tracer, &processes[i], 1, deadline_ns, run->hold_budget_ns,
+				    &holds, &why);
 		if (r == 0)
 			r = upd_pads_withdraw(&run->subjects[i], what->pads[i].control,
 					      what->pads[i].code);
+		if (r < 0 && why.code == 0)
+			inj_broke(&why, r, "putting return addresses of process %d back",
+				  run->subjects[i].pid);
 		inj_tracer_release(run->tracer, NULL);
 		if (r != 0)
 			upd_subject_fail(&run->subjects[i], r, &why);

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "injector/base/clock.h"
@@ -25,6 +26,14 @@
 #include "protocols/uninstall.h"
 
 #define RECOVER_NS 5000000000ull
+
+/* Between attempts the target shall breathe, whoever wants us to hurry. */
+static void rest(long ns)
+{
+	const struct timespec pause = { .tv_nsec = ns };
+
+	nanosleep(&pause, NULL);
+}
 
 static int set_phase(struct upd_subject *subject, const struct inj_ledger *ledger,
 		     enum dsu_phase phase)
@@ -56,13 +65,14 @@ static int restore_sites(struct upd_run *run, struct upd_subject *subject,
 		if (r == 0 && !upd_removal_in_padding(&removal, &holds[0]))
 			break;
 		inj_tracer_release(run->tracer, NULL);
+		rest(1000000);
 		if (r == 0)
 			r = inj_refuse(&why, INJ_BLOCKED, "A thread of process %d is at a redirect.",
 				       subject->pid);
 		if (r != INJ_BLOCKED || inj_remaining_ns(run->deadline_ns) == 0)
 			return upd_subject_fail(subject, r, &why);
 	}
-	upd_pads_init(&pads, ledger->record);
+	upd_pads_init(&pads, ledger->record, false, subject->modules);
 	if (pads.code && upd_pads_withdraw(subject, pads.control, pads.code) < 0)
 		r = inj_broke(&why, -EIO, "putting return addresses of process %d back",
 			      subject->pid);
@@ -93,7 +103,7 @@ static int is_in_use(struct upd_run *run, struct upd_subject *subject,
 					  0, false);
 	upd_watch_seal(&list);
 	/* What a pc in a stub stands for is not the question here, but whether it is in one. */
-	upd_code_map_deinit(&subject->code_map);
+	upd_code_map_forget_stubs(&subject->code_map);
 	if (r == 0)
 		r = inj_tracer_hold(run->tracer, &process, 1, run->deadline_ns, run->hold_budget_ns,
 				    &holds, &why);
@@ -108,7 +118,8 @@ static int is_in_use(struct upd_run *run, struct upd_subject *subject,
 }
 
 /* Never committed: sites back, memory away. A thread that still is in a stub keeps the memory alive, inert. */
-static int undo(struct upd_run *run, struct upd_subject *subject, const struct inj_ledger *ledger)
+int upd_undo_ledger(struct upd_run *run, struct upd_subject *subject,
+		    const struct inj_ledger *ledger)
 {
 	struct inj_why why = {};
 	bool used = true;
@@ -119,7 +130,7 @@ static int undo(struct upd_run *run, struct upd_subject *subject, const struct i
 		if (used && inj_remaining_ns(run->deadline_ns) == 0)
 			break;
 		if (used)
-			upd_run_wait(run, inj_now_ns() + 5000000);
+			rest(5000000);
 	}
 	if (r != 0)
 		return r;
@@ -150,7 +161,7 @@ static int recover_ledger(struct upd_run *run, struct upd_subject *subject,
 		r = restore_sites(run, subject, ledger);
 		return r ? r : set_phase(subject, ledger, DSU_PHASE_REVERTED);
 	}
-	return undo(run, subject, ledger);
+	return upd_undo_ledger(run, subject, ledger);
 }
 
 /* What the journal says of one target, NULL when it says nothing or speaks of another process with that pid. */
@@ -278,7 +289,9 @@ static void recover_one(struct upd_run *run, const struct inj_journal_view *view
 	/* Later updates may stand on earlier ones, so they go first. */
 	for (size_t i = subject->history.n_ledgers; r == 0 && i-- > 0;)
 		r = recover_ledger(run, subject, subject->history.ledgers[i]);
-	let_go_on(view, subject);
+	/* Code that could not be put right must not run; the next recovery tries again. */
+	if (r == 0)
+		let_go_on(view, subject);
 	if (r == 0 && upd_subject_refresh(subject) == 0)
 		upd_fill_patches(target, &subject->history);
 }

@@ -75,8 +75,14 @@ static int act(struct upd_run *run, const struct inj_hold *holds)
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
 		if (removals[i].ledger)
 			r = upd_removal_verify(&run->subjects[i], &removals[i]);
-	if (r == 0 && run->journal)
-		inj_journal_decide(run->journal);
+	if (r == 0 && run->journal) {
+		struct inj_why why = {};
+
+		r = inj_journal_decide(run->journal);
+		if (r < 0)
+			upd_run_fail_all(run, inj_broke(&why, r, "writing the journal of the update"),
+					 &why);
+	}
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
 		if (removals[i].ledger)
 			upd_removal_commit(&run->subjects[i], &removals[i]);
@@ -94,7 +100,10 @@ int upd_revert_ledgers(struct upd_run *run, struct upd_removal *removals,
 
 	for (size_t i = 0; pads && i < run->n_subjects; i++)
 		if (removals[i].ledger)
-			upd_pads_init(&pads[i], removals[i].ledger->record);
+			upd_pads_init(&pads[i], removals[i].ledger->record,
+				      removals[i].ledger->control.unwind_state ==
+					      DSU_UNWIND_REGISTERED,
+				      run->subjects[i].modules);
 
 	run->action = removals;
 	r = upd_quiesce(run, &what);

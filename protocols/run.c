@@ -94,7 +94,8 @@ int upd_run_mark(struct upd_run *run, enum inj_journal_step step)
 
 		r = inj_journal_mark(run->journal, i, step, guarded ? INJ_JOURNAL_GUARDED : 0);
 	}
-	if (r < 0)
+	/* Once it is committed, or being undone, the outcome does not depend on the journal. */
+	if (r < 0 && step <= INJ_JOURNAL_COMMITTING)
 		upd_run_fail_all(run, inj_broke(&why, r, "writing the journal of the update"), &why);
 	return r;
 }

@@ -16,6 +16,7 @@
 #include "protocols/fill.h"
 #include "protocols/quiesce.h"
 #include "protocols/stage.h"
+#include "protocols/uninstall.h"
 
 #define UNDO_NS 2000000000ull
 #define SETTLE_NS 1000000000ull
@@ -63,12 +64,28 @@ static bool is_same_program(const struct upd_subject *subject)
 	       control.magic == DSU_CONTROL_MAGIC && control.ledger == subject->plan->ledger;
 }
 
+/* A thread may stand in a return pad or have one below it, so nothing is unmapped without a look at all stacks. */
+static void undo_one(struct upd_run *run, struct upd_subject *subject)
+{
+	run->deadline_ns = inj_now_ns() + UNDO_NS;
+	if (!run->tracer || upd_subject_refresh(subject) != 0) {
+		upd_unstage(subject, run->deadline_ns);
+		return;
+	}
+	for (size_t i = 0; i < subject->history.n_ledgers; i++)
+		if (subject->history.ledgers[i]->address == subject->plan->ledger) {
+			upd_undo_ledger(run, subject, subject->history.ledgers[i]);
+			return;
+		}
+	upd_unstage(subject, run->deadline_ns);
+}
+
 static void unstage_all(struct upd_run *run)
 {
 	upd_run_mark(run, INJ_JOURNAL_UNDOING);
 	for (size_t i = 0; i < run->n_subjects; i++)
 		if (run->subjects[i].staged)
-			upd_unstage(&run->subjects[i], inj_now_ns() + UNDO_NS);
+			undo_one(run, &run->subjects[i]);
 }
 
 static int watch_changes(const struct upd_subject *subject, struct upd_watch_list *list)
@@ -194,6 +211,17 @@ static void disarm_all(struct upd_run *run, const struct commit *commit)
 		inj_guard_disarm(run->subjects[i].process, commit->targets[i].armed);
 }
 
+/* Without a decision on record a group that we leave torn would stay torn. */
+static int decide(struct upd_run *run)
+{
+	struct inj_why why = {};
+	int r = inj_journal_decide(run->journal);
+
+	if (r < 0)
+		upd_run_fail_all(run, inj_broke(&why, r, "writing the journal of the update"), &why);
+	return r;
+}
+
 static int act(struct upd_run *run, const struct inj_hold *holds)
 {
 	const struct commit *commit = run->action;
@@ -205,6 +233,8 @@ static int act(struct upd_run *run, const struct inj_hold *holds)
 		r = check_same_program(&run->subjects[i]);
 	for (; r == 0 && n < run->n_subjects; n++)
 		r = install_one(&run->subjects[n], &commit->targets[n]);
+	if (r == 0 && run->journal)
+		r = decide(run);
 	for (size_t i = n; r != 0 && i-- > 0;) {
 		struct inj_why why = {};
 
@@ -212,11 +242,11 @@ static int act(struct upd_run *run, const struct inj_hold *holds)
 				       commit->targets[i].n_writes, &why) != 0)
 			inj_why_append(&run->subjects[i].why, &why);
 	}
-	if (r == 0 && run->journal)
-		inj_journal_decide(run->journal);
 	inj_fault_point("installed");
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
-		commit_one(&run->subjects[i], now);
+		if (commit_one(&run->subjects[i], now) != 0)
+			inj_writer_restore(run->subjects[i].writer, commit->targets[i].writes,
+					   commit->targets[i].n_writes, NULL);
 	disarm_all(run, commit);
 	return r;
 }
@@ -264,7 +294,9 @@ static int switch_all(struct upd_run *run)
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < run->n_subjects; i++)
-		upd_pads_init(&pads[i], run->subjects[i].plan->ledger_bytes);
+		upd_pads_init(&pads[i], run->subjects[i].plan->ledger_bytes,
+			      run->subjects[i].plan->unwinder.tell != 0,
+			      run->subjects[i].modules);
 	run->action = &commit;
 	r = prepare_all(run, &commit, lists);
 	if (r == 0)

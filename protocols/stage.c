@@ -57,9 +57,8 @@ static int map_memory(struct upd_subject *subject, uint64_t deadline_ns, struct 
 	if (r != 0)
 		return r;
 	fill_control(plan, subject->space.view);
+	subject->staged = true;
 	r = inj_space_map(&subject->space, borrow, plan->areas, plan->n_areas, why);
-	if (r == 0)
-		subject->staged = true;
 	inj_fault_point("staged");
 	return r;
 }
@@ -113,18 +112,36 @@ static int finish_late_words(struct upd_subject *subject, struct inj_why *why)
 	return r;
 }
 
+static void note_calls(struct upd_subject *subject, enum dsu_unwind_state state)
+{
+	inj_writer_store(subject->writer,
+			 subject->plan->control + offsetof(struct dsu_control, unwind_state), state);
+}
+
+static int end_calls(struct upd_subject *subject, int r)
+{
+	if (subject->plan->scratch && r != INJ_HOOK_FAILED)
+		note_calls(subject, DSU_UNWIND_NONE);
+	return r;
+}
+
 static int link_patch(struct upd_subject *subject, struct upd_remote *remote, struct inj_why *why)
 {
 	struct upd_plan *plan = subject->plan;
-	int r = choose_ifuncs(remote, plan, why);
+	int r;
 
+	/* A call that does not come back leaves a thread on our memory, which must stay then. */
+	if (plan->scratch)
+		note_calls(subject, DSU_UNWIND_CHANGING);
+	r = choose_ifuncs(remote, plan, why);
 	if (r != 0)
-		return r;
+		return end_calls(subject, r);
 	fill_stubs(plan, subject->space.view);
 	fill_pads(plan, subject->space.view);
 	r = inj_image_link(plan->image, plan->image_base, plan->bindings, run_ifunc, remote,
 			   subject->space.view + plan->image_offset, why);
 	inj_fault_point("linked");
+	r = end_calls(subject, r);
 	return r == 0 ? finish_late_words(subject, why) : r;
 }
 
@@ -188,6 +205,20 @@ static const struct inj_ledger *find_own(const struct upd_subject *subject)
 	return NULL;
 }
 
+/* The record was never complete: take what is there. */
+static int unmap_plan(struct upd_subject *subject, uint64_t deadline_ns, struct inj_why *why)
+{
+	INJ_CLEANUP(upd_borrow_guard) struct inj_borrow *borrow = NULL;
+	int r = inj_borrow_open(subject->process, subject->maps, deadline_ns, &borrow, why);
+
+	if (r == 0)
+		r = inj_space_unmap(subject->process, borrow, subject->plan->areas,
+				    subject->plan->n_areas, why);
+	if (r == 0 && inj_space_has_strays(subject->process))
+		r = inj_space_close_strays(subject->process, borrow, why) < 0 ? -EIO : 0;
+	return r;
+}
+
 int upd_unstage(struct upd_subject *subject, uint64_t deadline_ns)
 {
 	const struct inj_ledger *ledger;
@@ -197,10 +228,13 @@ int upd_unstage(struct upd_subject *subject, uint64_t deadline_ns)
 	if (r != 0)
 		return r;
 	ledger = find_own(subject);
-	if (!ledger)
-		return 0;
-	r = upd_unmap_ledger(subject, ledger, deadline_ns, &why);
-	if (r < 0 || r > 1)
+	r = ledger ? upd_unmap_ledger(subject, ledger, deadline_ns, &why) :
+		     unmap_plan(subject, deadline_ns, &why);
+	if (r == 1)
+		r = inj_writer_store(subject->writer,
+				     subject->plan->control + offsetof(struct dsu_control, phase),
+				     DSU_PHASE_REVERTED);
+	if (r != 0)
 		return upd_subject_fail(subject, r, &why);
 	subject->staged = false;
 	return 0;

@@ -25,7 +25,7 @@ struct upd_subject {
 	struct inj_space space;        /* apply; fd -1 before */
 	struct upd_code_map code_map;  /* our code in it, for walking */
 	struct inj_walker *walker;
-	bool staged;                   /* our memory of this update is mapped */
+	bool staged;                   /* our memory of this update is, or may be, mapped */
 	int code;                      /* 0, refusal, or negative errno: the first thing that went wrong */
 	struct inj_why why;
 };

@@ -41,6 +41,15 @@ int upd_removal_verify(struct upd_subject *subject, const struct upd_removal *re
 int upd_removal_commit(struct upd_subject *subject, struct upd_removal *removal);
 
 /*
+ * Undo an update that was never committed: return addresses and sites go back under a hold; the memory is unmapped unless a
+ * thread is still inside or the target's unwinder may know it, then it stays, inert and marked as reverted.
+ * State: running; run->tracer and subject->writer are there; run->deadline_ns bounds the waiting. Return: 0 or the code
+ * that the subject now carries.
+ */
+int upd_undo_ledger(struct upd_run *run, struct upd_subject *subject,
+		    const struct inj_ledger *ledger);
+
+/*
  * Take ledgers back in several targets at one moment; a target without a ledger in its removal takes no part but is held.
  * removals, lists: one per subject, prepared. Return: as upd_quiesce().
  */

@@ -7,6 +7,7 @@
 #include "protocols/unwinder.h"
 
 #include "injector/base/fault-point.h"
+#include "injector/process/mem.h"
 #include "injector/symbol/resolve.h"
 #include "protocols/remote.h"
 #include "protocols/subject.h"
@@ -102,13 +103,35 @@ static const struct dsu_ledger_area *area_of(const struct inj_ledger *ledger, ui
 	return NULL;
 }
 
+/*
+ * An object that a search has sorted owns heap memory, which forgetting it would free, in a thread that may be inside malloc:
+ * not to be asked for. struct object of libgcc: the bit `sorted` is the lowest of the word at 32.
+ */
+static bool was_used(const struct upd_subject *subject, const struct dsu_ledger *record, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const inj_addr object = record->control +
+					offsetof(struct dsu_control_page, unwind_objects) +
+					OBJECT_BYTES * i;
+		uint64_t bits;
+
+		if (inj_mem_read(subject->process, object + 32, &bits, sizeof(bits)) < 0 || (bits & 1))
+			return true;
+	}
+	return false;
+}
+
 static int forget_all(struct upd_subject *subject, const struct inj_ledger *ledger,
 		      const struct upd_unwinder *unwinder, struct upd_remote *remote,
 		      struct inj_why *why)
 {
 	inj_addr tables[DSU_N_UNWIND_OBJECTS];
 	const size_t n = tables_of(ledger->record, tables);
-	int r = set_state(subject->writer, ledger->record, DSU_UNWIND_CHANGING, why);
+	int r;
+
+	if (was_used(subject, ledger->record, n))
+		return 1;
+	r = set_state(subject->writer, ledger->record, DSU_UNWIND_CHANGING, why);
 
 	for (size_t i = n; r == 0 && i-- > 0;)
 		r = upd_remote_call(remote, unwinder->forget, tables[i], 0, NULL, why);

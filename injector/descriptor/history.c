@@ -14,6 +14,7 @@
 
 /* A process has one record an update; more than this is an attack on our memory. */
 #define MAX_LEDGERS 4096
+#define MAX_RECORD_BYTES (64u << 20) /* of all records together */
 
 static bool areas_are_mapped(const struct inj_maps *maps, const struct inj_ledger *ledger,
 			     const struct inj_map *home)
@@ -21,9 +22,13 @@ static bool areas_are_mapped(const struct inj_maps *maps, const struct inj_ledge
 	for (size_t i = 0; i < ledger->record->n_areas; i++) {
 		const struct dsu_ledger_area *area = &ledger->areas[i];
 		const struct inj_map *map = inj_maps_find(maps, area->address);
+		const struct inj_map *last = inj_maps_find(maps, area->address + area->bytes - 1);
 
 		if (area->kind == DSU_AREA_SCRATCH)
 			continue;
+		if (!last || !inj_map_is_ours(last) || last->inode != home->inode ||
+		    area->bytes > INJ_LEDGER_MAX_AREA_BYTES)
+			return false;
 		if (!map || !inj_map_is_ours(map) || map->inode != home->inode ||
 		    map->dev_minor != home->dev_minor ||
 		    (map->prot & (PROT_WRITE | PROT_EXEC)) == (PROT_WRITE | PROT_EXEC))
@@ -99,6 +104,8 @@ static int append(struct inj_history *history, struct inj_ledger *ledger)
 static int collect(const struct inj_process *process, const struct inj_maps *maps,
 		   struct inj_history *history)
 {
+	size_t total = 0;
+
 	for (size_t i = 0; i < maps->n_items; i++) {
 		const struct inj_map *map = &maps->items[i];
 		INJ_CLEANUP(inj_ledger_guard) struct inj_ledger *ledger = NULL;
@@ -107,6 +114,8 @@ static int collect(const struct inj_process *process, const struct inj_maps *map
 		/* The record opens the memfd; nothing else of it lies read-only at offset 0. */
 		if (!inj_map_is_ours(map) || map->offset != 0 || map->prot != PROT_READ)
 			continue;
+		if (total > MAX_RECORD_BYTES)
+			return 0;
 		r = read_ledger(process, map, &ledger);
 		if (r == -EPROTONOSUPPORT)
 			history->n_unknown++;
@@ -114,6 +123,7 @@ static int collect(const struct inj_process *process, const struct inj_maps *map
 			continue;
 		if (r < 0)
 			return r;
+		total += ledger->record->total_bytes;
 		ledger->complete = areas_are_mapped(maps, ledger, map);
 		r = append(history, ledger);
 		if (r < 0)

@@ -9,6 +9,7 @@
 #define INJ_LEDGER_MAX_BYTES (16UL << 20)
 #define INJ_LEDGER_MAX_SITES 16384
 #define INJ_LEDGER_MAX_AREAS 64
+#define INJ_LEDGER_MAX_AREA_BYTES (1ull << 30)
 
 /* A checked private copy of one record. Every offset, count and string in it may be used without further checks. */
 struct inj_ledger {

@@ -52,6 +52,9 @@ static int read_piece(const struct inj_writer *writer, const struct inj_code_wri
 
 	if (n < 0)
 		return -errno;
+	/* Nothing at all: the address space is gone, by exit or by exec. */
+	if (n == 0)
+		return -ESRCH;
 	return n == write->n ? 0 : -EFAULT;
 }
 
@@ -126,17 +129,14 @@ static int exchange(struct inj_writer *writer, const struct inj_code_write *writ
 
 /* What a failed call did is taken back; bytes that cannot be taken back are told. */
 static void take_back(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,
-		      const bool *written, bool was_install, struct inj_why *why)
+		      const bool *written, struct inj_why *why)
 {
-	for (size_t k = 0; k < n; k++) {
-		size_t i = was_install ? n - 1 - k : k;
+	for (size_t i = n; i-- > 0;) {
 		struct inj_why second = {};
-		const uint8_t *now = was_install ? writes[i].after : writes[i].before;
-		const uint8_t *then = was_install ? writes[i].before : writes[i].after;
-
 		bool done;
 
-		if (written[i] && exchange(writer, &writes[i], now, then, &done, &second) != 0)
+		if (written[i] && exchange(writer, &writes[i], writes[i].after, writes[i].before, &done,
+					   &second) != 0)
 			inj_why_append(why, &second);
 	}
 }
@@ -145,6 +145,7 @@ static int run(struct inj_writer *writer, const struct inj_code_write *writes, s
 	       bool install, struct inj_why *why)
 {
 	INJ_FREE bool *written = calloc(n ? n : 1, sizeof(*written));
+	int first = 0;
 
 	if (!written)
 		return inj_broke(why, -ENOMEM, "changing code of process %d", writer->process->pid);
@@ -155,13 +156,15 @@ static int run(struct inj_writer *writer, const struct inj_code_write *writes, s
 		const uint8_t *to = install ? write->after : write->before;
 		int r = exchange(writer, write, from, to, &written[i], why);
 
-		if (r != 0) {
-			take_back(writer, writes, n, written, install, why);
+		if (r != 0 && install) {
+			take_back(writer, writes, n, written, why);
 			return r;
 		}
+		/* Putting back goes as far as it can: every piece that is back is better than none. */
+		first = first ? first : r;
 		inj_fault_point(install ? "site-written" : "site-restored");
 	}
-	return 0;
+	return first;
 }
 
 int inj_writer_install(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,

@@ -44,7 +44,10 @@ int inj_writer_prefault(struct inj_writer *writer, const struct inj_code_write *
 int inj_writer_install(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,
 		       struct inj_why *why);
 
-/* The reverse, last piece first: `after` becomes `before`. Same state, results and errors. */
+/*
+ * The reverse, last piece first: `after` becomes `before`. A piece that fails does not keep the others from going back;
+ * the first failure is returned. Same state and errors.
+ */
 int inj_writer_restore(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,
 		       struct inj_why *why);
 

@@ -10,6 +10,7 @@
 #include <linux/memfd.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "injector/base/fault-point.h"
@@ -74,12 +75,23 @@ static int close_remote(struct inj_borrow *borrow, int64_t fd, struct inj_why *w
 	return remote(borrow, SYS_close, (uint64_t[6]){ (uint64_t)fd }, &closed, why);
 }
 
+/* Is it the file that was made a moment ago? Another thread of the target may have put any other under that number. */
+static int check_fetched(int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	return fcntl(fd, F_GET_SEALS) == 0 && status.st_nlink == 0 && status.st_size == 0 ? 0 : -EPERM;
+}
+
 /* Size and view of the fetched file. Pages are reserved now: a full machine must show here, not as SIGBUS in the target. */
 static int size_and_view(struct inj_space *space, size_t bytes, struct inj_why *why)
 {
 	void *view;
 
-	if (ftruncate(space->fd, (off_t)bytes) < 0 || fallocate(space->fd, 0, 0, (off_t)bytes) < 0)
+	if (ftruncate(space->fd, (off_t)bytes) < 0 || fallocate(space->fd, 0, 0, (off_t)bytes) < 0 ||
+	    fcntl(space->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
 		return inj_broke(why, -errno, "reserving %zu bytes for the patch", bytes);
 	view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, space->fd, 0);
 	if (view == MAP_FAILED)
@@ -98,7 +110,11 @@ int inj_space_make(const struct inj_process *process, struct inj_borrow *borrow,
 	if (r != 0)
 		return r;
 	space.fd = fetch_fd(process, space.remote_fd);
-	if (space.fd < 0)
+	if (space.fd >= 0)
+		r = check_fetched(space.fd);
+	if (r < 0)
+		inj_broke(why, r, "process %d exchanged the memory file of the patch", process->pid);
+	else if (space.fd < 0)
 		r = inj_broke(why, space.fd, "taking over the memory file of process %d",
 			      process->pid);
 	else
@@ -173,7 +189,7 @@ int inj_space_seal(struct inj_space *space)
 	if (space->view && munmap(space->view, space->bytes) < 0)
 		return -errno;
 	space->view = NULL;
-	if (fcntl(space->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+	if (fcntl(space->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return -errno;
 	return 0;
 }
@@ -203,6 +219,15 @@ static int unmap_one(struct inj_borrow *borrow, struct inj_range range, struct i
 	return 0;
 }
 
+/* Start of the first mapping above an address that is in none, `end` at the most. */
+static inj_addr next_mapping(const struct inj_maps *maps, inj_addr at, inj_addr end)
+{
+	for (size_t i = 0; i < maps->n_items; i++)
+		if (maps->items[i].range.start > at)
+			return maps->items[i].range.start < end ? maps->items[i].range.start : end;
+	return end;
+}
+
 int inj_space_unmap(const struct inj_process *process, struct inj_borrow *borrow,
 		    const struct dsu_ledger_area *areas, size_t n, struct inj_why *why)
 {
@@ -219,7 +244,7 @@ int inj_space_unmap(const struct inj_process *process, struct inj_borrow *borrow
 			inj_addr stop = map && map->range.end < end ? map->range.end : end;
 
 			if (!map) {
-				at += INJ_PAGE_BYTES;
+				at = next_mapping(maps, at, end);
 				continue;
 			}
 			if (inj_map_is_ours(map))
