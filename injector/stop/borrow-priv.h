@@ -87,6 +87,37 @@ int inj_candidates_read(const struct inj_process *process, pid_t only,
 bool inj_stack_has_room(const struct inj_maps *maps, const struct user_regs_struct *regs,
 			inj_addr low);
 
+/* ---- borrow.c ---- */
+
+/* As inj_borrow_open(), for one thread; tid 0: any. */
+int inj_borrow_open_thread(const struct inj_process *process, const struct inj_maps *maps,
+			   pid_t tid, uint64_t deadline_ns, struct inj_borrow **ret,
+			   struct inj_why *why);
+
+/* ---- borrow-take.c: taking one thread ---- */
+
+/* How long a thread has to stop. */
+#define INJ_TAKE_NS 20000000u
+
+struct inj_take_request {
+	struct inj_borrow *borrow;
+	pid_t only; /* nobody else, unless 0 */
+	pid_t tid;
+	bool has_seccomp;
+	const char *reason; /* why this thread is not usable, with -EAGAIN */
+	struct inj_why *why;
+};
+
+/*
+ * Runs on the agent. Return: 0, taken; -EAGAIN: not this one; -ETIMEDOUT: not this one, and the
+ * agent must end to let it go; a refusal; other negative errno.
+ */
+int inj_borrow_take(void *request);
+/* Put the thread's name on a refusal and pass it on. */
+int inj_take_refused(const struct inj_take_request *request, int r);
+/* All bytes or an error. */
+int inj_borrow_write(pid_t tid, inj_addr address, const void *bytes, size_t length);
+
 /* ---- borrow-call.c: what a borrowed thread does; all on the agent's thread ---- */
 
 enum borrow_phase {
@@ -115,10 +146,6 @@ struct inj_borrow {
 	uint64_t held_ns;
 };
 
-/* As inj_borrow_open(), for one thread; tid 0: any. */
-int inj_borrow_open_thread(const struct inj_process *process, const struct inj_maps *maps,
-			   pid_t tid, uint64_t deadline_ns, struct inj_borrow **ret,
-			   struct inj_why *why);
 /* Options of the tracee: seccomp suspended where there is any, or not. */
 unsigned long inj_borrow_options(bool suspend_seccomp);
 /* Registers with which the thread, let go, returns through the frame by itself. */

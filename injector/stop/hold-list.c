@@ -95,7 +95,8 @@ int inj_hold_add(struct inj_hold *hold, pid_t tid)
 		if (r < 0)
 			return r;
 	}
-	memmove(hold->threads + place + 1, hold->threads + place, n_behind * sizeof(*hold->threads));
+	memmove(hold->threads + place + 1, hold->threads + place,
+		n_behind * sizeof(*hold->threads));
 	memmove(notes->items + place + 1, notes->items + place, n_behind * sizeof(*notes->items));
 	/* Touches the page now, not while the threads are stopped. */
 	hold->threads[place] = (struct inj_thread){.tid = tid};

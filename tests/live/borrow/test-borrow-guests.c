@@ -45,7 +45,7 @@ Test(borrow_guests, a_program_without_libc)
 		map_and_unmap(process, maps, 0);
 	victim_expect(victim, "?", "1");
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(borrow_faults); i++) {
-		/* Here the call is armed with all registers at once, so this point is not passed. */
+		/* Armed with all registers at once, so this point is not passed. */
 		if (strncmp(borrow_faults[i], "borrow-armed", 12) == 0)
 			continue;
 		for (int k = 0; k < 5; k++)
