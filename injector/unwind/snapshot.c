@@ -51,8 +51,17 @@ static int place_all(struct inj_walker *walker, bool *refreshed)
 	return 0;
 }
 
+void inj_snapshot_clear(struct inj_walker *walker)
+{
+	for (size_t i = 0; i < walker->n_stacks; i++)
+		free((void *)walker->stacks[i].older.data);
+	walker->n_stacks = 0;
+	walker->kept = false;
+}
+
 static int set_stacks(struct inj_walker *walker, const struct inj_hold *hold)
 {
+	inj_snapshot_clear(walker);
 	struct inj_thread_stack *stacks = reallocarray(
 		walker->stacks, hold->n_threads ? hold->n_threads : 1, sizeof(*stacks));
 
@@ -60,7 +69,6 @@ static int set_stacks(struct inj_walker *walker, const struct inj_hold *hold)
 		return -ENOMEM;
 	walker->stacks = stacks;
 	walker->n_stacks = hold->n_threads;
-	walker->kept = false;
 	for (size_t i = 0; i < hold->n_threads; i++)
 		stacks[i] = (struct inj_thread_stack){
 			.tid = hold->threads[i].tid,
@@ -185,6 +193,29 @@ int inj_snapshot_take(struct inj_walker *walker, const struct inj_hold *hold, si
 	}
 }
 
+int inj_snapshot_add_homes(struct inj_walker *walker, size_t most_bytes)
+{
+	if (walker->n_stacks && most_bytes > INJ_STACK_COPIES / walker->n_stacks)
+		most_bytes = INJ_STACK_COPIES / walker->n_stacks;
+	for (size_t i = 0; i < walker->n_stacks; i++) {
+		struct inj_thread_stack *stack = &walker->stacks[i];
+		struct inj_range whole = stack->place.whole;
+		size_t n =
+			whole.end - whole.start < most_bytes ? whole.end - whole.start : most_bytes;
+
+		if (stack->place.home || !n)
+			continue;
+		uint8_t *data = malloc(n);
+
+		if (!data)
+			return -ENOMEM;
+		stack->older = (struct inj_bytes){whole.end - n, data, n};
+		if (inj_mem_read(walker->process, stack->older.address, data, n))
+			stack->older.n = 0;
+	}
+	return 0;
+}
+
 static bool within(const struct inj_bytes *bytes, inj_addr address, size_t n)
 {
 	return bytes->n >= n && address >= bytes->address &&
@@ -211,6 +242,10 @@ bool inj_snapshot_window(void *context, inj_addr address, struct inj_bytes *ret)
 
 	if (within(&walker->walking->copy, address, 8)) {
 		*ret = walker->walking->copy;
+		return true;
+	}
+	if (within(&walker->walking->older, address, 8)) {
+		*ret = walker->walking->older;
 		return true;
 	}
 	if (walker->offline)

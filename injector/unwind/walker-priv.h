@@ -12,12 +12,13 @@
 #define INJ_STACK_PIECE	 (1 << 20)  /* what follows is read in pieces of this */
 #define INJ_STACK_WINDOW (64 << 10)
 
-/* One thread: where it stands and the copy of the stack's top. */
+/* One thread: where it stands and the copy of the stack's innermost part. */
 struct inj_thread_stack {
 	pid_t tid;
 	struct user_regs_struct regs;
 	struct inj_stack_place place;
-	struct inj_bytes copy; /* from rsp less the red zone; n 0: nothing could be read */
+	struct inj_bytes copy;	/* from rsp less the red zone; n 0: nothing could be read */
+	struct inj_bytes older; /* outermost part of the home stack of one who is not there, owned */
 };
 
 struct inj_walker {
@@ -58,6 +59,16 @@ int inj_snapshot_prepare(struct inj_walker *walker, size_t n_threads);
  * Errors: -ENOMEM, -ESRCH, other negative errno.
  */
 int inj_snapshot_take(struct inj_walker *walker, const struct inj_hold *hold, size_t chunk_bytes);
+
+/*
+ * Copy, for threads that are not on their home stack, the outermost part of that too. Best effort.
+ * State: held.
+ * Errors: -ENOMEM.
+ */
+int inj_snapshot_add_homes(struct inj_walker *walker, size_t most_bytes);
+
+/* Forget all copies. State: any. */
+void inj_snapshot_clear(struct inj_walker *walker);
 
 /*
  * Read ahead what a walk of the present threads will need. Best effort.

@@ -61,6 +61,7 @@ void inj_walker_free(struct inj_walker *walker)
 	inj_unwinder_free(walker->unwinder);
 	inj_unwind_tables_deinit(&walker->tables);
 	inj_stack_map_deinit(&walker->map);
+	inj_snapshot_clear(walker);
 	free(walker->own);
 	free(walker->stacks);
 	free(walker->copies);
@@ -74,6 +75,8 @@ int inj_walker_snapshot(struct inj_walker *walker, const struct inj_hold *hold,
 {
 	int r = inj_snapshot_take(walker, hold, max_bytes_per_thread);
 
+	if (r >= 0)
+		r = inj_snapshot_add_homes(walker, max_bytes_per_thread);
 	if (r < 0)
 		return inj_broke(why, r, "cannot copy the stacks of process %d",
 				 walker->process->pid);
