@@ -19,6 +19,7 @@ enum {
 	DW_CFA_OFFSET = 0x80,
 	DW_CFA_RESTORE = 0xc0,
 	DW_CFA_ADVANCE_LOC1 = 0x02,
+	DW_CFA_ADVANCE_LOC2 = 0x03,
 	DW_CFA_DEF_CFA = 0x0c,
 	DW_CFA_DEF_CFA_REGISTER = 0x0d,
 	DW_CFA_DEF_CFA_OFFSET = 0x0e,
@@ -345,6 +346,20 @@ static void put_cfa(struct writer *writer, const struct inj_frame_rule *from,
 		put_uleb(writer, (uint32_t)cfa_offset(to));
 }
 
+static void put_advance(struct writer *writer, unsigned advance)
+{
+	if (advance == 0)
+		return;
+	if (advance < 0x40) {
+		put(writer, DW_CFA_ADVANCE_LOC | advance);
+		return;
+	}
+	put(writer, advance <= UINT8_MAX ? DW_CFA_ADVANCE_LOC1 : DW_CFA_ADVANCE_LOC2);
+	put(writer, advance & UINT8_MAX);
+	if (advance > UINT8_MAX)
+		put(writer, advance >> 8);
+}
+
 int inj_frame_encode(const struct inj_frame_rule *from, const struct inj_frame_rule *to,
 		     unsigned advance, uint8_t *program, size_t capacity, size_t *n,
 		     bool *ret_written)
@@ -355,10 +370,7 @@ int inj_frame_encode(const struct inj_frame_rule *from, const struct inj_frame_r
 		*ret_written = false;
 		return 0;
 	}
-	if (advance >= 0x40)
-		put(&writer, DW_CFA_ADVANCE_LOC1);
-	if (advance > 0)
-		put(&writer, advance < 0x40 ? DW_CFA_ADVANCE_LOC | advance : advance);
+	put_advance(&writer, advance);
 	put_cfa(&writer, from, to);
 	for (unsigned reg = 0; reg < INJ_DW_REGISTERS; reg++) {
 		if (from->saved[reg] == to->saved[reg])

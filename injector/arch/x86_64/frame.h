@@ -55,7 +55,7 @@ bool inj_frame_same(const struct inj_frame_rule *a, const struct inj_frame_rule 
 
 /*
  * Append the call frame instructions that lead from one rule to the next.
- * advance: bytes of code between the two, 0..255; program: capacity bytes, *n of them used;
+ * advance: bytes of code between the two, 0..65535; program: capacity bytes, *n of them used;
  *   nothing at all is written when the rules say the same.
  * State: none; pure.
  * Return: 0; *ret_written tells whether anything was appended (advance was then consumed).

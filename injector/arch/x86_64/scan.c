@@ -15,23 +15,24 @@
 #define CONFIRM_STARTS 16u
 #define CONFIRM_BYTES 64u
 
-static bool is_jump(const uint8_t *code, size_t displacement)
+static bool is_jump(const uint8_t *code, size_t displacement, bool calls)
 {
-	if (displacement >= 1 && code[displacement - 1] == 0xe9)
+	if (displacement >= 1 && (code[displacement - 1] == 0xe9 ||
+				  (calls && code[displacement - 1] == 0xe8)))
 		return true;
 	return displacement >= 2 && code[displacement - 2] == 0x0f &&
 	       (code[displacement - 1] & 0xf0) == 0x80;
 }
 
 static bool fits_at(const uint8_t *code, inj_addr address, size_t position, struct inj_range into,
-		    inj_addr *ret_target)
+		    bool calls, inj_addr *ret_target)
 {
 	int32_t displacement;
 
 	memcpy(&displacement, code + position, sizeof(displacement));
 	inj_addr target = address + position + 4 + (uint64_t)(int64_t)displacement;
 
-	if (!inj_range_has(into, target) || !is_jump(code, position))
+	if (!inj_range_has(into, target) || !is_jump(code, position, calls))
 		return false;
 	*ret_target = target;
 	return true;
@@ -59,8 +60,8 @@ static bool any_of_sixteen(const uint8_t *place, uint32_t wanted, uint32_t size)
 	return _mm_movemask_epi8(found) != 0;
 }
 
-bool inj_scan_jump32(const uint8_t *code, size_t n, inj_addr address, size_t from,
-		     struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
+static bool scan32(const uint8_t *code, size_t n, inj_addr address, size_t from,
+		   struct inj_range into, bool calls, size_t *ret_offset, inj_addr *ret_target)
 {
 	uint32_t size = (uint32_t)(into.end - into.start);
 	size_t position = from + 1; /* of the displacement */
@@ -77,13 +78,25 @@ bool inj_scan_jump32(const uint8_t *code, size_t n, inj_addr address, size_t fro
 			}
 		}
 		for (; position < end; position++) {
-			if (!fits_at(code, address, position, into, ret_target))
+			if (!fits_at(code, address, position, into, calls, ret_target))
 				continue;
 			*ret_offset = position - 1;
 			return true;
 		}
 	}
 	return false;
+}
+
+bool inj_scan_jump32(const uint8_t *code, size_t n, inj_addr address, size_t from,
+		     struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
+{
+	return scan32(code, n, address, from, into, false, ret_offset, ret_target);
+}
+
+bool inj_scan_branch32(const uint8_t *code, size_t n, inj_addr address, size_t from,
+		       struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
+{
+	return scan32(code, n, address, from, into, true, ret_offset, ret_target);
 }
 
 static bool is_short_jump(uint8_t opcode)

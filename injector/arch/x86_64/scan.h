@@ -18,6 +18,17 @@ bool inj_scan_jump32(const uint8_t *code, size_t n, inj_addr address, size_t fro
 		     struct inj_range into, size_t *ret_offset, inj_addr *ret_target);
 
 /*
+ * The same for calls as well as jumps.
+ * Parameters and result as above.
+ * State: pure.
+ * Return: true; false when there is none from `from` on.
+ * Errors: none.
+ * Source: Intel SDM volume 2, CALL (e8), JMP (e9) and Jcc (0f 80 to 0f 8f).
+ */
+bool inj_scan_branch32(const uint8_t *code, size_t n, inj_addr address, size_t from,
+		       struct inj_range into, size_t *ret_offset, inj_addr *ret_target);
+
+/*
  * The same for rel8 jumps: jmp, jcc, loop, loopcc, jrcxz. Many bytes look like one.
  * Parameters and result as above; ret_offset: of the opcode, call again with *ret_offset + 1.
  * State: pure.
