@@ -28,7 +28,7 @@ enum inj_site_kind {
 };
 
 #define INJ_SITE_MAX_COVERED 32
-#define INJ_STUB_MAX_BYTES 256
+#define INJ_STUB_MAX_BYTES 768
 
 /*
  * Read data of the target: the module's constants as they are in memory, relocated.
@@ -67,6 +67,18 @@ struct inj_relocated {
 	uint8_t from, to;
 };
 
+/*
+ * What the new path of a stub must do for callers that know how the old function was compiled
+ * (callers.h finds out). wanted: call the replacement from a frame of its own, with an aligned
+ * stack, and give these registers back as they were; bit n: register n (rax 0 to r15), xmm n. The
+ * replacement then finds no stack arguments.
+ */
+struct inj_keep {
+	bool wanted;
+	uint16_t gprs;
+	uint16_t xmms;
+};
+
 struct inj_site {
 	inj_addr address;
 	enum inj_site_kind kind;
@@ -84,6 +96,7 @@ struct inj_site {
 	bool loops_to_entry;   /* the old function jumps back to its entry: each round asks the stub
 				  again. As good as a tail call of itself, but a replacement that
 				  calls the old path must expect to be called by it */
+	struct inj_keep keep;  /* set by whoever looked at the callers; examining leaves it empty */
 };
 
 /*
@@ -128,7 +141,8 @@ bool inj_site_clashes(const struct inj_site *a, const struct inj_site *b);
 
 /*
  * A stub at its address. Layout: [generation test, branch to new] [relocated instructions]
- * [jump back] [far jump to new]; uses no register, touches no stack, changes flags only.
+ * [jump back] [far jump to new]; uses no register, touches no stack, changes flags only. With
+ * site->keep the last part is a wrapper instead, which calls new from a frame of its own.
  */
 struct inj_stub {
 	uint8_t bytes[INJ_STUB_MAX_BYTES];
@@ -138,7 +152,7 @@ struct inj_stub {
 	struct inj_relocated map[INJ_SITE_MAX_COVERED]; /* ascending in both; the last entry is the
 							   jump back, from = n_covered, if any */
 	size_t n_map;
-	uint8_t cfi[96];  /* DW_CFA_* program of the stub's FDE (CIE: code align 1, data align -8,
+	uint8_t cfi[128];  /* DW_CFA_* program of the stub's FDE (CIE: code align 1, data align -8,
 			     RA 16, initial CFA = rsp+8, RA at cfa-8) */
 	size_t n_cfi;
 };
@@ -148,7 +162,7 @@ struct inj_stub {
  * site: examined; stub: where it will stand; generation: address of the generation byte, below
  * 2 GiB (the stub says `cmpb $0, generation; jne new`); replacement: may be anywhere (a far one is
  * reached through `jmp *[rip]` with the address stored in the stub). LATE sites get a stub without
- * old path: just a jump to the replacement.
+ * old path: just a jump to the replacement, or the wrapper.
  * State: pure.
  * Return: 0.
  * Errors: -ERANGE when the relocated code cannot reach what it refers to, or generation is too

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Writes dispatch stubs. What always holds: a stub changes no register and no memory, only flags,
- * which no calling convention keeps across a call; its copies of the covered instructions do what
- * the originals did; its call frame program describes every one of its instructions.
+ * which no calling convention keeps across a call (but for the wrapper of a site whose callers ask
+ * for one: wrapper.c); its copies of the covered instructions do what the originals did; its call
+ * frame program describes every one of its instructions.
  *
  *	cmpb $0, generation
  *	jne  new            (or the far jump at the end)
  *	... covered instructions, relocated ...        <- old path
  *	jmp  site + n_covered
- *	jmp  *new(%rip)     (only when new is out of reach)
+ *	jmp  *new(%rip)     (only when new is out of reach; or the wrapper)
  */
 #include "injector/redirect/site.h"
 
@@ -18,6 +19,7 @@
 #include "injector/arch/x86_64/decode.h"
 #include "injector/arch/x86_64/encode.h"
 #include "injector/arch/x86_64/frame.h"
+#include "injector/redirect/wrapper-priv.h"
 
 #define OLD_PATH (INJ_CMPB_BYTES + INJ_JCC32_BYTES)
 
@@ -39,6 +41,7 @@ struct plan {
 	bool runs_on;               /* into what follows the covered bytes */
 	uint8_t back;               /* offset of the jump back, or where it would be */
 	struct inj_frame_rule back_rule;
+	struct inj_wrapper_marks marks; /* when site->keep.wanted */
 };
 
 static unsigned written_bytes(const struct inj_site *site)
@@ -153,7 +156,8 @@ static int mark_live(struct plan *plan)
 	return 0;
 }
 
-static void lay_out(struct plan *plan)
+/* Offsets must fit the map's bytes. */
+static int lay_out(struct plan *plan)
 {
 	size_t at = OLD_PATH;
 
@@ -162,8 +166,11 @@ static void lay_out(struct plan *plan)
 			continue;
 		plan->pieces[i].to = (uint8_t)at;
 		at += inj_insn_moved_bytes(&plan->pieces[i].insn);
+		if (at + INJ_JMP32_BYTES > UINT8_MAX)
+			return -EOPNOTSUPP;
 	}
 	plan->back = (uint8_t)at;
+	return 0;
 }
 
 static int meet(struct piece *piece, const struct inj_frame_rule *rule)
@@ -212,17 +219,18 @@ static int make_plan(const struct inj_site *site, struct plan *plan)
 
 	if (r == 0)
 		r = mark_live(plan);
-	if (r == 0) {
-		lay_out(plan);
+	if (r == 0)
+		r = lay_out(plan);
+	if (r == 0)
 		r = describe(plan);
-	}
 	return r;
 }
 
 static void emit_code(struct plan *plan, struct inj_encoder *encoder, inj_addr generation,
 		      inj_addr replacement)
 {
-	bool far = !inj_reaches32(encoder->address + OLD_PATH, replacement);
+	const bool wraps = plan->site->keep.wanted;
+	bool far = wraps || !inj_reaches32(encoder->address + OLD_PATH, replacement);
 	inj_addr far_jump = encoder->address + plan->back + (plan->runs_on ? INJ_JMP32_BYTES : 0);
 
 	inj_emit_cmpb(encoder, generation, 0);
@@ -237,7 +245,9 @@ static void emit_code(struct plan *plan, struct inj_encoder *encoder, inj_addr g
 	}
 	if (plan->runs_on)
 		inj_emit_jmp32(encoder, plan->site->address + plan->site->n_covered);
-	if (far)
+	if (wraps)
+		inj_wrapper_emit(encoder, &plan->site->keep, replacement, &plan->marks);
+	else if (far)
 		inj_emit_jmp_far(encoder, replacement);
 }
 
@@ -276,6 +286,24 @@ static int write_rule(struct cfi_writer *writer, const struct inj_frame_rule *ru
 	return r;
 }
 
+/* The wrapper's frame; the rule before it is that of a function's entry. */
+static int describe_wrapper(struct cfi_writer *writer, const struct inj_wrapper_marks *marks)
+{
+	struct inj_frame_rule rule, start;
+	int r;
+
+	inj_frame_start(&start);
+	rule = start;
+	rule.depth = 16;
+	rule.saved[INJ_DW_RBP] = 2;
+	r = write_rule(writer, &rule, (unsigned)marks->pushed);
+	rule.by_rbp = true;
+	rule.rbp_depth = 16;
+	if (r == 0)
+		r = write_rule(writer, &rule, (unsigned)marks->framed);
+	return r == 0 ? write_rule(writer, &start, (unsigned)marks->left) : r;
+}
+
 static int fill_cfi(const struct plan *plan, struct inj_stub *stub)
 {
 	struct cfi_writer writer = { .stub = stub };
@@ -294,6 +322,8 @@ static int fill_cfi(const struct plan *plan, struct inj_stub *stub)
 	}
 	if (r == 0 && back_end < stub->n_bytes)
 		r = write_rule(&writer, &start, (unsigned)back_end);
+	if (r == 0 && plan->site->keep.wanted)
+		r = describe_wrapper(&writer, &plan->marks);
 	return r;
 }
 
@@ -309,9 +339,11 @@ static int refuse_move(const struct inj_site *site, struct inj_why *why)
 	return r;
 }
 
-static void emit_late(struct inj_encoder *encoder, inj_addr replacement)
+static void emit_late(struct plan *plan, struct inj_encoder *encoder, inj_addr replacement)
 {
-	if (inj_reaches32(encoder->address + INJ_JMP32_BYTES, replacement))
+	if (plan->site->keep.wanted)
+		inj_wrapper_emit(encoder, &plan->site->keep, replacement, &plan->marks);
+	else if (inj_reaches32(encoder->address + INJ_JMP32_BYTES, replacement))
 		inj_emit_jmp32(encoder, replacement);
 	else
 		inj_emit_jmp_far(encoder, replacement);
@@ -326,11 +358,11 @@ int inj_stub_emit(const struct inj_site *site, inj_addr stub, inj_addr generatio
 		.capacity = sizeof(result.bytes),
 		.address = stub,
 	};
-	struct plan plan;
+	struct plan plan = { .site = site };
 	bool late = site->kind == INJ_SITE_LATE;
 
 	if (late) {
-		emit_late(&encoder, replacement);
+		emit_late(&plan, &encoder, replacement);
 	} else {
 		if (site->n_covered > INJ_SITE_MAX_COVERED - 4 || make_plan(site, &plan) < 0)
 			return refuse_move(site, why);
@@ -345,9 +377,9 @@ int inj_stub_emit(const struct inj_site *site, inj_addr stub, inj_addr generatio
 	if (!late) {
 		result.old_path = OLD_PATH;
 		fill_map(&plan, &result);
-		if (fill_cfi(&plan, &result) < 0)
-			return refuse_move(site, why);
 	}
+	if (fill_cfi(&plan, &result) < 0)
+		return refuse_move(site, why);
 	*ret_stub = result;
 	return 0;
 }

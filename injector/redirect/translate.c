@@ -51,11 +51,29 @@ static bool is_far_jump(const struct inj_detour *detour, const struct inj_reloca
 	return entry != detour->map && entry->from == 0;
 }
 
+/*
+ * Inside the wrapper, behind its first instruction: the thread has left the old function's frame
+ * for one that the stub's own call frame program describes. A far jump is one instruction only, so
+ * a longer last part is a wrapper.
+ */
+static bool in_wrapper(const struct inj_detour *detour, inj_addr pc)
+{
+	const struct inj_relocated *last = detour->n_map ? &detour->map[detour->n_map - 1] : NULL;
+	unsigned start = 0;
+
+	if (last && !is_far_jump(detour, last))
+		return false;
+	if (last)
+		start = last->to;
+	return in_stub(detour, pc) && detour->n_stub > start + INJ_JMP_FAR_BYTES &&
+	       pc - detour->stub > start;
+}
+
 inj_addr inj_site_translate(const struct inj_detour *detour, inj_addr pc)
 {
 	if (in_pad(detour, pc) || pc == detour->site + detour->n_kept)
 		return detour->site;
-	if (!in_stub(detour, pc))
+	if (!in_stub(detour, pc) || in_wrapper(detour, pc))
 		return pc;
 	const struct inj_relocated *entry = entry_for(detour, pc);
 
@@ -78,7 +96,7 @@ inj_addr inj_site_translate_into_stub(const struct inj_detour *detour, inj_addr 
 
 inj_addr inj_site_decide_again(const struct inj_detour *detour, inj_addr pc)
 {
-	if (!in_stub(detour, pc))
+	if (!in_stub(detour, pc) || in_wrapper(detour, pc))
 		return pc;
 	if (detour->n_map == 0) /* LATE: whatever stands at the entry decides */
 		return detour->site + detour->n_kept;

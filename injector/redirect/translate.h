@@ -33,7 +33,9 @@ struct inj_detour inj_site_detour(const struct inj_site *site, const struct inj_
  * frame of the instruction that it is mapped to.
  * pc: instruction pointer or return address. Dispatch part, far jump, used padding, and site +
  *   n_kept (nothing but endbr64 has run): the entry. Relocated instruction: the original one.
- *   Jump back: the instruction that it leads to.
+ *   Jump back: the instruction that it leads to. First instruction of a wrapper: the entry; behind
+ *   it the frame is the stub's own, and a thread there is bound for the new function or has come
+ *   from it.
  * State: pure.
  * Return: the equivalent address; pc itself when it has nothing to do with this detour.
  * Errors: none.
