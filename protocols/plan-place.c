@@ -21,6 +21,8 @@ _Static_assert(DSU_N_PADS * INJ_RETURN_PAD_BYTES == INJ_PAGE_BYTES, "pads fill o
 #define CLUSTER_SPAN (1ull << 30)
 #define STUB_ALIGN 16
 #define STUB_ROOM 128
+#define FRAME_ROOM 160
+#define WRAPPER_ROOM (STUB_ROOM + 512)
 #define CALL_PAD_ROOM 128
 #define PADS_BYTES INJ_PAGE_BYTES
 #define PAD_FRAMES_BYTES (2 * INJ_PAGE_BYTES)
@@ -60,9 +62,13 @@ static void size_clusters(struct upd_plan *plan)
 	for (size_t i = 0; i < plan->n_clusters; i++) {
 		struct upd_cluster *cluster = &plan->clusters[i];
 
-		cluster->stubs_bytes = INJ_PAGE_UP(cluster->n_changes * STUB_ROOM +
-						   (i == 0 ? CALL_PAD_ROOM : 0));
-		cluster->frames_bytes = INJ_PAGE_UP(cluster->n_changes * STUB_ROOM + STUB_ROOM);
+		size_t room = i == 0 ? CALL_PAD_ROOM : 0;
+
+		for (size_t j = 0; j < plan->n_changes; j++)
+			if (plan->changes[j].cluster == i)
+				room += plan->changes[j].site.keep.wanted ? WRAPPER_ROOM : STUB_ROOM;
+		cluster->stubs_bytes = INJ_PAGE_UP(room);
+		cluster->frames_bytes = INJ_PAGE_UP(cluster->n_changes * FRAME_ROOM + FRAME_ROOM);
 	}
 }
 

@@ -115,8 +115,7 @@ static int read_data(void *context, inj_addr address, void *buffer, size_t n)
 	return inj_mem_read(context, address, buffer, n);
 }
 
-/* The code segment of the module's file that holds the entry: where jumps back into the function may stand. */
-static void show_module(const struct upd_change *change, struct inj_text *text)
+void upd_change_show_module(const struct upd_change *change, struct inj_text *text)
 {
 	const struct inj_module *module = change->symbol.module;
 	const uint64_t entry = change->entry - module->bias;
@@ -165,7 +164,7 @@ static int examine(const struct upd_subject *subject, struct upd_change *change,
 		.has_handlers = true, .read = read_data, .context = subject->process,
 	};
 	if (!change->below)
-		show_module(change, &text);
+		upd_change_show_module(change, &text);
 	return inj_site_examine(&text, &change->site, why);
 }
 

@@ -48,6 +48,8 @@ int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
 	if (r == 0)
 		r = upd_plan_resolve(subject, plan, &why);
 	if (r == 0)
+		r = upd_plan_callers(subject, plan, &why);
+	if (r == 0)
 		r = inj_image_layout(patch, &plan->image, &why);
 	if (r == 0)
 		r = upd_plan_bind(subject, plan, &why);

@@ -91,10 +91,14 @@ void upd_plan_free(struct upd_plan *plan);
 
 /* Steps of upd_plan_make(), in their own files. */
 int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
+int upd_plan_callers(const struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_bind(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_record(struct upd_subject *subject, struct upd_plan *plan, const uint8_t update_id[16],
 		    uint32_t n_members, const char *protocol, struct inj_why *why);
+
+/* The code segment of the module's file that holds the entry: where jumps back into the function, and calls, may stand. */
+void upd_change_show_module(const struct upd_change *change, struct inj_text *text);
 
 /* Add a remark for the report; silently dropped when there are too many. */
 void upd_plan_note(struct upd_plan *plan, const char *format, ...)

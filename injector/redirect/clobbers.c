@@ -145,7 +145,7 @@ static void explore(struct walk *walk, struct callee *function)
 	}
 }
 
-/* Until no further function turns out to return; each round may uncover what stands behind its calls. */
+/* Until no further function turns out to return; each one may uncover what stands behind calls. */
 static void explore_all(struct walk *walk)
 {
 	bool changed = true;

@@ -68,7 +68,7 @@ static void note_register(struct inj_effect *effect, const ZydisDecodedOperand *
 	}
 }
 
-/* Memory reached from rsp or rbp by an operand that is written out (push and its kind have hidden ones). */
+/* Memory reached from rsp or rbp by a written-out operand (push and its kind have hidden ones). */
 static void note_memory(struct inj_effect *effect, const ZydisDecodedOperand *operand)
 {
 	const bool formed = operand->mem.type == ZYDIS_MEMOP_TYPE_AGEN;

@@ -404,8 +404,8 @@ Test(wrapper, is_unwound)
 	const inj_addr address = (inj_addr)place + 4096;
 	size_t n;
 
-	cr_assert_eq(inj_stub_frames(stubs, &address, 1, (inj_addr)near, frames, sizeof(frames), &n),
-		     0);
+	cr_assert_eq(inj_stub_frames(stubs, &address, 1, (inj_addr)near, frames, sizeof(frames),
+				     &n), 0);
 	memcpy(near, frames, n);
 	__register_frame(near);
 	stub_range = (struct inj_range){ address, address + stub.n_bytes };
