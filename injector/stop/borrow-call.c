@@ -258,8 +258,16 @@ static int fail(struct inj_borrow *borrow, int r, const char *what, struct inj_w
 	inj_borrow_lose(borrow);
 	if (r == -ESRCH)
 		return inj_borrow_refuse_lost(borrow, why);
-	r = inj_broke(why, r, "%s in thread %d of process %d did not come to an end; the thread "
-		      "goes on by itself", what, (int)borrow->tid, (int)borrow->process->pid);
+	if (r == -ETIMEDOUT)
+		r = inj_refuse(why, INJ_BLOCKED,
+			       "thread %d of process %d did not get through %s in time, because "
+			       "it may not run (a frozen control group, no processor time) or "
+			       "waits for a lock of the kernel; it was left alone and goes on by "
+			       "itself; try again",
+			       (int)borrow->tid, (int)borrow->process->pid, what);
+	else
+		r = inj_broke(why, r, "cannot make %s in thread %d of process %d; the thread goes "
+			      "on by itself", what, (int)borrow->tid, (int)borrow->process->pid);
 	if (why) {
 		why->pid = borrow->process->pid;
 		why->tid = borrow->tid;

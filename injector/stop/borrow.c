@@ -51,10 +51,15 @@ static int refuse_none(const struct inj_take_request *request, pid_t blocked, st
 		return INJ_PROCESS_GONE;
 	if (blocked)
 		return inj_blocked_refuse(process, blocked, INJ_TAKE_NS, why);
+	if (!request->tid)
+		return inj_take_refused(request, inj_refuse(why, INJ_BLOCKED,
+			"no thread of process %d (%s) can be borrowed: all are in an "
+			"uninterruptible sleep or in a frozen control group; try again later",
+			(int)process->pid, process->comm));
 	return inj_take_refused(request, inj_refuse(why, INJ_BLOCKED,
 		"no thread of process %d (%s) could be borrowed before the deadline; the last one "
 		"tried was %d: %s; try again", (int)process->pid, process->comm,
-		(int)request->tid, request->reason ? request->reason : "it sleeps without end"));
+		(int)request->tid, request->reason ? request->reason : "it did not stop"));
 }
 
 /* There may be threads that were born since the caller looked, or another program. */

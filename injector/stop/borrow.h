@@ -67,8 +67,9 @@ int inj_borrow_put(struct inj_borrow *borrow, const void *bytes, size_t length, 
  *   included.
  * State: borrowed.
  * Return: 0 when the call was made.
- * Errors: INJ_PROCESS_GONE (the thread ended, or is no longer borrowed); -ETIMEDOUT (it was left
- *   alone); other negative errno. After any of them only close makes sense.
+ * Errors: INJ_PROCESS_GONE (the thread ended, or is no longer borrowed); INJ_BLOCKED (it does not
+ *   get to run, as in a frozen control group, and was left alone); other negative errno. After any
+ *   of them only close makes sense.
  * Source: ptrace(2).
  */
 int inj_borrow_syscall(struct inj_borrow *borrow, long number, const uint64_t arguments[6],
