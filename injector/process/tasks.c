@@ -89,8 +89,9 @@ int inj_tasks_read(const struct inj_process *process, pid_t **ret_tids, size_t *
 	INJ_CLOSE int fd = inj_process_openat(process, "task", O_RDONLY | O_DIRECTORY);
 	INJ_CLEANUP(inj_dir_guard) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
+	/* A process that is being replaced by another thread's exec has no folder for a moment. */
 	if (fd < 0)
-		return fd;
+		return fd == -ENOENT ? -ESRCH : fd;
 	if (!dir)
 		return -errno;
 	inj_take_fd(&fd);

@@ -93,7 +93,7 @@ Test(hold_calls, some_return_early_without_repair)
 	for (size_t i = 0; i < n; i++)
 		ptrace(PTRACE_DETACH, tids[i], 0, 0);
 	/* epoll_wait four times, sockets with a timeout four times, semaphores, signals. */
-	victim_expect_above(victim, "returned", 9);
+	victim_expect_above(victim, "returned", 11);
 	victim_ask(victim, "report");
 	cr_expect_not_null(strstr(victim->line, "epoll_wait=-1,4,"), "%s", victim->line);
 	cr_expect_not_null(strstr(victim->line, "semop=-1,4,"), "%s", victim->line);
