@@ -20,6 +20,8 @@ _Static_assert(DSU_N_PADS * INJ_RETURN_PAD_BYTES == INJ_PAGE_BYTES, "pads fill o
 /* Modules further apart than this get stubs of their own: both must reach one area between or beside them. */
 #define CLUSTER_SPAN (1ull << 30)
 #define STUB_ALIGN 16
+#define MMAP_REGION 0x700000000000ull
+#define BUSY_BYTES (1ull << 30)
 #define STUB_ROOM 128
 #define FRAME_ROOM 160
 #define WRAPPER_ROOM (STUB_ROOM + 512)
@@ -97,6 +99,15 @@ static void add_area(struct upd_plan *plan, inj_addr address, size_t bytes, size
 static int find_gap(const struct upd_subject *subject, struct inj_range near, size_t bytes,
 		    const struct inj_range *taken, size_t n_taken, inj_addr *ret, struct inj_why *why)
 {
+	struct inj_range skip[UPD_MAX_CLUSTERS + 2];
+
+	/* The kernel places new mappings right below the libraries; a target that makes some meanwhile must not meet ours. */
+	if (near.start > MMAP_REGION) {
+		memcpy(skip, taken, n_taken * sizeof(*skip));
+		skip[n_taken] = (struct inj_range){ near.start - BUSY_BYTES, near.start };
+		if (inj_maps_gap(subject->maps, near, bytes, skip, n_taken + 1, ret) == 0)
+			return 0;
+	}
 	if (inj_maps_gap(subject->maps, near, bytes, taken, n_taken, ret) == 0)
 		return 0;
 	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
