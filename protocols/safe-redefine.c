@@ -20,6 +20,8 @@
 
 #define UNDO_NS 2000000000ull
 #define SETTLE_NS 1000000000ull
+/* A program that maps and unmaps all the time takes a chosen address in about every second try. */
+#define MAX_PLANS 32
 
 /* Plan every target; all refusals of all targets are found, not only the first. Return: 0 or the first code. */
 static int plan_all(struct upd_run *run)
@@ -30,26 +32,64 @@ static int plan_all(struct upd_run *run)
 		if (subject->code == 0)
 			upd_plan_make(subject, run->patch, run->request->update_id,
 				      (uint32_t)run->n_subjects, run->protocol);
-		if (subject->plan)
-			upd_fill_plan(&run->report->targets[i], subject->plan);
 	}
 	return upd_run_failed(run);
 }
 
-static int stage_all(struct upd_run *run)
+static void fill_plans(struct upd_run *run)
 {
-	for (size_t i = 0; i < run->n_subjects; i++) {
+	for (size_t i = 0; i < run->n_subjects; i++)
+		if (run->subjects[i].plan)
+			upd_fill_plan(&run->report->targets[i], run->subjects[i].plan);
+}
+
+/* Nothing of the failed plan is left in the target: forget it, look again, make another. */
+static int plan_again(struct upd_run *run, size_t index)
+{
+	struct upd_subject *subject = &run->subjects[index];
+	int r;
+
+	upd_plan_free(INJ_TAKE(subject->plan));
+	inj_space_deinit(&subject->space);
+	subject->code = 0;
+	subject->why = (struct inj_why){};
+	r = upd_subject_refresh(subject);
+	if (r == 0)
+		r = upd_plan_make(subject, run->patch, run->request->update_id,
+				  (uint32_t)run->n_subjects, run->protocol);
+	if (r != 0)
+		return r;
+	inj_journal_ledger(run->journal, index, subject->plan->ledger);
+	return upd_run_mark(run, INJ_JOURNAL_STAGING);
+}
+
+static int stage_one(struct upd_run *run, size_t index)
+{
+	struct upd_subject *subject = &run->subjects[index];
+
+	for (unsigned n_plans = 1;; n_plans++) {
 		struct inj_why why = {};
 		int r = upd_run_cancelled(run, &why);
 
 		if (r != 0)
-			upd_subject_fail(&run->subjects[i], r, &why);
-		else
-			r = upd_stage(&run->subjects[i], run->deadline_ns);
+			return upd_subject_fail(subject, r, &why);
+		r = upd_stage(subject, run->deadline_ns);
+		if (r != INJ_BUSY || subject->staged || n_plans == MAX_PLANS ||
+		    inj_remaining_ns(run->deadline_ns) == 0)
+			return r;
+		r = plan_again(run, index);
 		if (r != 0)
 			return r;
 	}
-	return 0;
+}
+
+static int stage_all(struct upd_run *run)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
+		r = stage_one(run, i);
+	return r;
 }
 
 /*
@@ -352,6 +392,7 @@ void upd_check(struct upd_run *run)
 {
 	int r = plan_all(run);
 
+	fill_plans(run);
 	upd_run_phase_done(run, "plan");
 	if (r == 0)
 		look_all(run);
@@ -385,6 +426,7 @@ void upd_apply(struct upd_run *run)
 		unstage_all(run);
 		upd_run_fail_others(run);
 	}
+	fill_plans(run);
 	upd_run_phase_done(run, r == 0 ? "settle" : "undo");
 	upd_run_mark(run, INJ_JOURNAL_DONE);
 }

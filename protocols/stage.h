@@ -8,7 +8,8 @@
  * Bring the planned memory into the target: map it, link the patch into it, let IFUNC resolvers choose, tell the
  * target's unwinder. No byte of the target's own code or data changes; no redirect exists yet.
  * State: running (one thread is borrowed for microseconds). deadline_ns bounds waiting for that thread.
- * Return: 0. On failure everything is unmapped again. The story is in subject->why.
+ * Return: 0. On failure everything is unmapped again. The story is in subject->why. INJ_BUSY: the target itself took an
+ * address of the plan; another plan may fit.
  */
 int upd_stage(struct upd_subject *subject, uint64_t deadline_ns);
 

@@ -140,7 +140,12 @@ static int map_one(struct inj_space *space, struct inj_borrow *borrow,
 
 	if (r != 0)
 		return r;
-	if (result == -ENOMEM || result == -EEXIST || result == -EPERM || result == -EACCES)
+	if (result == -EEXIST)
+		return inj_refuse(why, INJ_BUSY,
+				  "Process %d keeps putting memory of its own where the patch is to "
+				  "lie, last at 0x%llx. Try again when it does less.",
+				  space->process->pid, (unsigned long long)area->address);
+	if (result == -ENOMEM || result == -EPERM || result == -EACCES)
 		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
 				  "Process %d has no room for %llu bytes at 0x%llx (%s). Raise its "
 				  "address space limit, or the number of mappings (vm.max_map_count).",

@@ -33,7 +33,8 @@ int inj_space_make(const struct inj_process *process, struct inj_borrow *borrow,
  * Map areas in the target, in the given order, at their addresses, and close its descriptor whatever happens; an
  * address that is taken is an error. On failure
  * those of this call that were mapped are unmapped again.
- * State: borrowed thread held. Errors: INJ_UNSUPPORTED_PROCESS (address space limits, number of maps), negative errno.
+ * State: borrowed thread held. Errors: INJ_BUSY (the target took an address since its maps were read: choose others),
+ * INJ_UNSUPPORTED_PROCESS (address space limits, number of maps), negative errno.
  * Source: mmap(2) with MAP_FIXED_NOREPLACE.
  */
 int inj_space_map(struct inj_space *space, struct inj_borrow *borrow,

@@ -7,6 +7,7 @@
  *   vforks    children that run /bin/true by way of vfork
  *   spawns    the same by posix_spawn
  *   clones    children that share the memory but are no threads (clone(CLONE_VM))
+ *   maps      two threads map some pages, write to them, compare and unmap them
  * churn crowd N: N threads that sleep
  * churn vfork-long MS: one thread sits in vfork for so long, again and again
  * churn leader-ends: the main thread ends, another answers
@@ -171,6 +172,37 @@ static void *make_clones(void *argument)
 	return NULL;
 }
 
+static void *make_maps(void *argument)
+{
+	const long page = sysconf(_SC_PAGESIZE);
+
+	(void)argument;
+	for (long i = 1;; i = i % 64 + 1) {
+		size_t n_bytes = (size_t)(i * page);
+		long *words = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (words == MAP_FAILED) {
+			n_failed++;
+			continue;
+		}
+		words[0] = words[n_bytes / sizeof(*words) - 1] = i;
+		sched_yield();
+		n_failed += words[0] != i || words[n_bytes / sizeof(*words) - 1] != i ||
+			    munmap(words, n_bytes) != 0;
+		n_made++;
+	}
+	return NULL;
+}
+
+static void *make_maps_beside(void *argument)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, make_maps, NULL);
+	return make_maps(argument);
+}
+
 static void *become_idle(void *argument)
 {
 	execl(program, program, "idle", NULL);
@@ -238,7 +270,7 @@ static const struct {
 	{"threads", make_threads}, {"chain", make_next},	     {"forks", make_forks},
 	{"vforks", make_vforks},   {"vfork-long", make_long_vforks}, {"spawns", make_spawns},
 	{"clones", make_clones},   {"leader-ends", answer_and_exit},
-	{"crowd", make_crowd},
+	{"crowd", make_crowd},	   {"maps", make_maps_beside},
 };
 
 int main(int argc, char **argv)
