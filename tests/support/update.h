@@ -2,6 +2,8 @@
 #ifndef TESTS_SUPPORT_UPDATE_H
 #define TESTS_SUPPORT_UPDATE_H
 
+#include <string.h>
+
 #include "protocols/update.h"
 
 /*
@@ -31,14 +33,28 @@ const struct upd_target *update_revert(struct update *update, const char *patch_
 const struct upd_target *update_status(struct update *update, pid_t pid);
 const struct upd_target *update_recover(struct update *update, pid_t pid);
 
-/* Assertions that print the target's own message when they fail. */
-#define expect_result(target, wanted)                                                    \
-	cr_assert_eq((target)->result, (wanted), "%s (%s): %s",                          \
-		     upd_result_word((target)->result), inj_code_bus_name((target)->code), \
-		     (target)->message)
-#define expect_code(target, wanted)                                                      \
-	cr_assert_eq((target)->code, (int)(wanted), "%s (%s): %s",                       \
-		     upd_result_word((target)->result), inj_code_bus_name((target)->code), \
-		     (target)->message)
+/* Assertions that print the target's own message when they fail; `target` may be a request that is made just now. */
+#define expect_result(target, wanted)                                                              \
+	do {                                                                                       \
+		const struct upd_target *expected_ = (target);                                     \
+		cr_assert_eq(expected_->result, (wanted), "%s (%s): %s",                           \
+			     upd_result_word(expected_->result),                                   \
+			     inj_code_bus_name(expected_->code), expected_->message);              \
+	} while (0)
+#define expect_code(target, wanted)                                                                \
+	do {                                                                                       \
+		const struct upd_target *expected_ = (target);                                     \
+		cr_assert_eq(expected_->code, (int)(wanted), "%s (%s): %s",                        \
+			     upd_result_word(expected_->result),                                   \
+			     inj_code_bus_name(expected_->code), expected_->message);              \
+	} while (0)
+/* Refused with this code, in words among which this one is. */
+#define expect_refusal(target, wanted, word)                                                       \
+	do {                                                                                       \
+		const struct upd_target *refused_ = (target);                                      \
+		expect_result(refused_, UPD_REFUSED);                                              \
+		expect_code(refused_, wanted);                                                     \
+		cr_assert(strstr(refused_->message, (word)), "%s", refused_->message);             \
+	} while (0)
 
 #endif

@@ -89,16 +89,13 @@ Test(callers, that_pass_arguments_on_the_stack_are_named)
 	UPDATE update = {};
 	VICTIM victim = NULL;
 	SNAPSHOT before = NULL;
-	const struct upd_target *target;
 
 	need_root();
 	victim = victim_start("ipara", NULL);
 	before = snapshot_take(victim->pid);
-	target = update_apply(&update, PATCH("ipara-stack"), victim->pid);
-	expect_result(target, UPD_REFUSED);
-	expect_code(target, INJ_UNSAFE_CALLERS);
-	cr_assert(strstr(target->message, "call_seven+0x"), "%s", target->message);
-	cr_assert(strstr(target->message, "in the same patch"), "%s", target->message);
+	expect_refusal(update_apply(&update, PATCH("ipara-stack"), victim->pid),
+		       INJ_UNSAFE_CALLERS, "call_seven+0x");
+	cr_assert(strstr(update.report.targets[0].message, "in the same patch"));
 	snapshot_expect_same(before, SNAPSHOT_DATA);
 	victim_expect(victim, "check", "ok");
 }

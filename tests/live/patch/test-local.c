@@ -38,11 +38,8 @@ ParameterizedTest(char model[8], local, variables_of_the_program)
 
 		/* A static program has no __tls_get_addr() for this model to call. */
 		if (strcmp(model, "gd") == 0 && strstr(programs[i], "-static")) {
-			const struct upd_target *target = update_apply(&update, patch, victim->pid);
-
-			expect_code(target, INJ_NO_SUCH_SYMBOL);
-			cr_assert(strstr(target->message, "__tls_get_addr"), "%s: %s", programs[i],
-				  target->message);
+			expect_refusal(update_apply(&update, patch, victim->pid), INJ_NO_SUCH_SYMBOL,
+				       "__tls_get_addr");
 			victim_expect(victim, "tick", "1");
 			continue;
 		}
@@ -66,15 +63,12 @@ Test(local, variables_of_its_own_are_refused)
 	UPDATE update = {};
 	VICTIM victim = NULL;
 	SNAPSHOT before = NULL;
-	const struct upd_target *target;
 
 	need_root();
 	victim = victim_start("local", NULL);
 	before = snapshot_take(victim->pid);
-	target = update_apply(&update, "tests/patches/traits/local-own.so", victim->pid);
-	expect_result(target, UPD_REFUSED);
-	expect_code(target, INJ_UNSUPPORTED_TLS);
-	cr_assert(strstr(target->message, "own"), "%s", target->message);
+	expect_refusal(update_apply(&update, "tests/patches/traits/local-own.so", victim->pid),
+		       INJ_UNSUPPORTED_TLS, "own");
 	snapshot_expect_same(before, SNAPSHOT_DATA);
 	victim_expect(victim, "tick", "1");
 }

@@ -43,13 +43,10 @@ Test(namesakes, refused_with_the_candidates)
 		UPDATE update = {};
 		VICTIM victim = victim_start("namesakes", NULL);
 		SNAPSHOT before = snapshot_take(victim->pid);
-		const struct upd_target *target = update_apply(&update, patches[i], victim->pid);
 
-		expect_result(target, UPD_REFUSED);
-		expect_code(target, INJ_AMBIGUOUS_SYMBOL);
-		cr_assert(strstr(target->message, "namesakes.c") &&
-				  strstr(target->message, "namesakes-other.c"),
-			  "%s", target->message);
+		expect_refusal(update_apply(&update, patches[i], victim->pid),
+			       INJ_AMBIGUOUS_SYMBOL, "namesakes.c");
+		cr_assert(strstr(update.report.targets[0].message, "namesakes-other.c"));
 		snapshot_expect_same(before, SNAPSHOT_DATA);
 		victim_expect(victim, "both", "11 101");
 	}
