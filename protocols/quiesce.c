@@ -149,37 +149,67 @@ static enum verdict judge(struct upd_run *run, int code, const struct inj_why *w
 	return GIVE_UP;
 }
 
-static enum verdict attempt(struct upd_run *run, const struct upd_switch *what,
-			    const struct inj_process *const *processes, struct finding *findings,
-			    struct inj_why *why)
+/* One attempt, for the tracer's own thread: a hand-over between threads would be paid while all targets stand still. */
+struct attempt {
+	struct upd_run *run;
+	const struct upd_switch *what;
+	const struct inj_process *const *processes;
+	struct finding *findings;
+	struct inj_why *why;
+	enum verdict verdict;
+};
+
+static enum verdict look_and_act(const struct attempt *attempt, const struct inj_hold *holds)
 {
-	struct inj_hold *holds = NULL;
-	enum verdict verdict = TRY_AGAIN;
-	uint64_t held_ns = 0;
+	struct upd_run *run = attempt->run;
+	const struct upd_switch *what = attempt->what;
 	int r;
 
-	run->attempts++;
-	r = inj_tracer_hold(run->tracer, processes, run->n_subjects, run->deadline_ns,
-			    run->hold_budget_ns, &holds, why);
-	if (r != 0)
-		return judge(run, r, why);
 	inj_fault_point("held");
 	for (size_t i = 0; i < run->n_subjects; i++)
 		run->report->targets[i].n_threads = (unsigned)holds[i].n_threads;
-	r = look(run, what, holds, findings, why);
-	if (r == 0 && is_clear(findings, run->n_subjects)) {
-		r = what->act ? what->act(run, holds) : 0;
-		verdict = r == 0 ? DONE : GIVE_UP;
-	} else if (r != 0) {
-		verdict = judge(run, r, why);
-	} else {
-		plant_pads(run, what, holds, findings);
-	}
+	r = look(run, what, holds, attempt->findings, attempt->why);
+	if (r != 0)
+		return judge(run, r, attempt->why);
+	if (is_clear(attempt->findings, run->n_subjects))
+		return !what->act || what->act(run, holds) == 0 ? DONE : GIVE_UP;
+	plant_pads(run, what, holds, attempt->findings);
+	return TRY_AGAIN;
+}
+
+static int make_attempt(void *argument)
+{
+	struct attempt *attempt = argument;
+	struct upd_run *run = attempt->run;
+	struct inj_hold *holds = NULL;
+	uint64_t held_ns = 0;
+	int r = inj_tracer_hold(run->tracer, attempt->processes, run->n_subjects, run->deadline_ns,
+				run->hold_budget_ns, &holds, attempt->why);
+
+	attempt->verdict = r == 0 ? look_and_act(attempt, holds) : judge(run, r, attempt->why);
+	/* A hold that failed has stopped threads as well, for a while. */
 	inj_tracer_release(run->tracer, &held_ns);
 	inj_fault_point("released");
 	if (held_ns > run->held_ns)
 		run->held_ns = held_ns;
-	return verdict;
+	return 0;
+}
+
+static enum verdict attempt(struct upd_run *run, const struct upd_switch *what,
+			    const struct inj_process *const *processes, struct finding *findings,
+			    struct inj_why *why)
+{
+	struct attempt attempt = {
+		.run = run, .what = what, .processes = processes, .findings = findings, .why = why,
+		.verdict = GIVE_UP,
+	};
+	int r;
+
+	run->attempts++;
+	r = inj_tracer_run(run->tracer, make_attempt, &attempt);
+	if (r < 0)
+		upd_run_fail_all(run, inj_broke(why, r, "preparing to hold the targets"), why);
+	return attempt.verdict;
 }
 
 static void forget(struct finding *findings, size_t n)

@@ -14,6 +14,7 @@
 #include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "protocols/fill.h"
+#include "protocols/promote.h"
 #include "protocols/quiesce.h"
 #include "protocols/stage.h"
 #include "protocols/uninstall.h"
@@ -154,6 +155,7 @@ static int watch_changes(const struct upd_subject *subject, struct upd_watch_lis
 struct prepared {
 	struct inj_code_write *writes;
 	size_t n_writes;
+	struct upd_promotion promotion;
 	bool stopped; /* group-stopped before we came */
 	bool armed;
 };
@@ -169,7 +171,7 @@ static int prepare_writes(struct upd_subject *subject, struct prepared *prepared
 	struct inj_status status;
 
 	prepared->writes = calloc(2 * plan->n_changes, sizeof(*prepared->writes));
-	if (!prepared->writes)
+	if (!prepared->writes || upd_promotion_prepare(plan, &prepared->promotion) < 0)
 		return -ENOMEM;
 	/* Jumps without an old path act at once, so they come last. */
 	for (int late = 0; late < 2; late++)
@@ -222,7 +224,8 @@ static int install_one(struct upd_subject *subject, struct prepared *prepared)
 }
 
 /* Each store is the commit of its target. A target that died meanwhile has no version any more. */
-static int commit_one(struct upd_subject *subject, uint64_t applied_at_ns)
+static int commit_one(struct upd_subject *subject, const struct upd_promotion *promotion,
+		      uint64_t applied_at_ns)
 {
 	const inj_addr control = subject->plan->control;
 	struct inj_why why = {};
@@ -235,6 +238,9 @@ static int commit_one(struct upd_subject *subject, uint64_t applied_at_ns)
 		r = inj_writer_store(subject->writer,
 				     control + offsetof(struct dsu_control, generation), 1);
 	inj_fault_point("committed");
+	if (r == 0)
+		upd_promote(subject, promotion);
+	inj_fault_point("promoted");
 	if (r == 0)
 		r = inj_writer_store(subject->writer, control + offsetof(struct dsu_control, phase),
 				     DSU_PHASE_ACTIVE);
@@ -284,7 +290,7 @@ static int act(struct upd_run *run, const struct inj_hold *holds)
 	}
 	inj_fault_point("installed");
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
-		if (commit_one(&run->subjects[i], now) != 0)
+		if (commit_one(&run->subjects[i], &commit->targets[i].promotion, now) != 0)
 			inj_writer_restore(run->subjects[i].writer, commit->targets[i].writes,
 					   commit->targets[i].n_writes, NULL);
 	disarm_all(run, commit);
@@ -312,8 +318,10 @@ static int prepare_all(struct upd_run *run, struct commit *commit, struct upd_wa
 
 static void free_commit(struct commit *commit)
 {
-	for (size_t i = 0; commit->targets && i < commit->n_targets; i++)
+	for (size_t i = 0; commit->targets && i < commit->n_targets; i++) {
 		free(commit->targets[i].writes);
+		upd_promotion_deinit(&commit->targets[i].promotion);
+	}
 	free(commit->targets);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The way back, shared by reverting and by recovery. It works from a ledger alone, so that any dsud can take back what
- * another one did. The order is: old generation first, which is the commit, then the sites; a site that is not restored
- * yet still leads to the old code, through the stub.
+ * another one did. The order is: the stubs ask for the generation again; old generation, which is the commit; then the
+ * sites. A site that is not restored yet still leads to the old code, through the stub.
  */
 #include "protocols/uninstall.h"
 
@@ -13,6 +13,7 @@
 #include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "injector/redirect/site.h"
+#include "protocols/promote.h"
 
 static int collect_writes(struct upd_removal *removal)
 {
@@ -166,7 +167,10 @@ int upd_removal_commit(struct upd_subject *subject, struct upd_removal *removal)
 			return upd_subject_fail(subject, r, &why);
 	}
 	inj_fault_point("before-revert");
-	r = store(subject, removal, offsetof(struct dsu_control, generation), 0);
+	r = upd_demote(subject, removal->ledger);
+	inj_fault_point("demoted");
+	if (r == 0)
+		r = store(subject, removal, offsetof(struct dsu_control, generation), 0);
 	inj_fault_point("reverted");
 	if (r < 0)
 		r = inj_broke(&why, r, "reverting in process %d", subject->pid);

@@ -39,11 +39,12 @@ class Victim:
 
 
 class Daemon:
-    def __init__(self, build, directory):
+    def __init__(self, build, directory, **environment):
         self.dsuctl = [build / "dsuctl/dsuctl", f"--socket={directory}/socket"]
         self.process = subprocess.Popen([build / "dsud/dsud", f"--socket={directory}/socket",
                                          f"--state-dir={directory}/state", "--no-system-bus"],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        env={**os.environ, **environment})
         while not os.path.exists(f"{directory}/socket"):
             time.sleep(0.01)
 
@@ -112,15 +113,25 @@ def by_threads(build, daemon, patch, rounds):
           ("threads", "floor", "hold", "hold/floor", "gap in target", "apply"), rows)
 
 
-def by_calls(build, daemon, patch):
+def cost_with(daemon, victim, patch):
+    daemon.run("apply", patch, "--pid", str(victim.pid))
+    cost = int(victim.ask("cost")) / 1e6
+    daemon.run("revert", "gap-v2", "--pid", str(victim.pid))
+    return cost
+
+
+def by_calls(build, daemon, directory, patch):
+    """A worker that dies right after the commit leaves stubs that are not promoted."""
+    other = pathlib.Path(directory) / "unpromoted"
+    other.mkdir()
     with Victim([build / "tests/victims/gap", "1"]) as victim:
         old = int(victim.ask("cost")) / 1e6
-        daemon.run("apply", patch, "--pid", str(victim.pid))
-        new = int(victim.ask("cost")) / 1e6
-        daemon.run("revert", "gap-v2", "--pid", str(victim.pid))
+        promoted = cost_with(daemon, victim, patch)
+        with Daemon(build, other, DSUD_FAULT="committed") as dying:
+            stub = cost_with(dying, victim, patch)
         back = int(victim.ask("cost")) / 1e6
-    table("cost of a call (nanoseconds)", ("old", "through the stub", "after revert"),
-          [(f"{old:.2f}", f"{new:.2f} (+{new - old:.2f})", f"{back:.2f}")])
+    table("cost of a call (nanoseconds)", ("old", "through the stub", "promoted stub", "after revert"),
+          [(f"{old:.2f}", f"{stub:.2f} (+{stub - old:.2f})", f"{promoted:.2f} (+{promoted - old:.2f})", f"{back:.2f}")])
 
 
 def program_of(directory, name, body):
@@ -197,7 +208,7 @@ def main():
                               'DSU_REPLACE(answer,answer_v2);\n')
         print(f"idle dsud: {idle} KiB resident")
         by_threads(options.build, daemon, patch, options.rounds)
-        by_calls(options.build, daemon, patch)
+        by_calls(options.build, daemon, directory, patch)
         by_functions(options.build, daemon, directory, min(options.rounds, 5))
         by_symbols(options.build, daemon, directory, min(options.rounds, 5))
         by_memory(options.build, daemon, directory)

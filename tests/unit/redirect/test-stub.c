@@ -2,6 +2,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
+#include "injector/arch/x86_64/encode.h"
+#include "injector/redirect/promote.h"
 #include "tests/unit/redirect/sample.h"
 
 static struct sample sample;
@@ -241,4 +243,60 @@ Test(stub, largest)
 	cr_assert_eq(
 		inj_stub_emit(&dense, STUB_ADDRESS, GENERATION, 0x7fff12345678ull, &stub, &why), 0);
 	cr_assert_leq(stub.n_bytes, sizeof(stub.bytes));
+}
+
+/* Promoted: the test alone becomes a jump to where it led; demoted: the same bytes as before. */
+Test(stub, promoted_and_demoted)
+{
+	static const uint8_t head[] = { 0xe9, 0xfb, 0xff, 0x0f, 0x00, 0x01, 0x00, 0x00 };
+	struct inj_stub before;
+	uint64_t test;
+
+	SAMPLE(sample, 0, 0, 0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc9, 0xc3);
+	emit(REPLACEMENT);
+	before = stub;
+	cr_assert(inj_stub_promote(stub.bytes, stub.n_bytes));
+	cr_assert_arr_eq(stub.bytes, head, sizeof(head));
+	cr_assert_arr_eq(stub.bytes + sizeof(head), before.bytes + sizeof(head),
+			 stub.n_bytes - sizeof(head));
+	cr_assert_not(inj_stub_promote(stub.bytes, stub.n_bytes), "it is promoted already");
+	cr_assert_eq(inj_stub_test(GENERATION, &test), 0);
+	memcpy(stub.bytes, &test, sizeof(test));
+	cr_assert_arr_eq(stub.bytes, before.bytes, stub.n_bytes);
+}
+
+/* What the test led to by way of the far jump, the promoted head reaches the same way. */
+Test(stub, promoted_far)
+{
+	int32_t distance;
+
+	SAMPLE(sample, 0, 0, 0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc9, 0xc3);
+	emit(0x10000000000);
+	cr_assert(inj_stub_promote(stub.bytes, stub.n_bytes));
+	memcpy(&distance, stub.bytes + 1, sizeof(distance));
+	cr_assert_eq((size_t)(5 + distance), stub.n_bytes - INJ_JMP_FAR_BYTES);
+}
+
+Test(stub, promotes_nothing_else)
+{
+	uint8_t jump[16] = { 0xe9 }, before[16];
+
+	memcpy(before, jump, sizeof(before));
+	cr_assert_not(inj_stub_promote(jump, sizeof(jump)));
+	cr_assert_arr_eq(jump, before, sizeof(before));
+	SAMPLE(sample, 0, 0, 0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc9, 0xc3);
+	emit(REPLACEMENT);
+	cr_assert_not(inj_stub_promote(stub.bytes, 13), "it is cut off");
+}
+
+/* At the edge the test reaches, from its end, what a jump in its place does not. */
+Test(stub, promotes_only_within_reach)
+{
+	uint8_t bytes[] = { 0x80, 0x3c, 0x25, 0, 0, 1, 0, 0, 0x0f, 0x85, 0xff, 0xff, 0xff, 0x7f };
+	const uint8_t before = bytes[0];
+	uint64_t test;
+
+	cr_assert_not(inj_stub_promote(bytes, sizeof(bytes)));
+	cr_assert_eq(bytes[0], before);
+	cr_assert_eq(inj_stub_test(0x123456789abull, &test), -ERANGE);
 }
