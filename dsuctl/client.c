@@ -166,7 +166,8 @@ static void choose_socket(const struct ctl_options *options, char ret[static CTL
 	if (options->socket)
 		snprintf(ret, CTL_PLACE_MAX, "%s", options->socket);
 	else if (options->state_dir)
-		snprintf(ret, CTL_PLACE_MAX, "%s/private", options->state_dir);
+		snprintf(ret, CTL_PLACE_MAX, "%s/" DSUD_SOCKET_IN_STATE_DIR,
+			 options->state_dir);
 	else
 		snprintf(ret, CTL_PLACE_MAX, "%s", DSUD_SOCKET_PATH);
 }

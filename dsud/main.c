@@ -32,7 +32,8 @@ static void print_help(void)
 	       "\n"
 	       "The daemon that changes the code of running programs; dsuctl talks to it.\n"
 	       "\n"
-	       "  --socket=PATH         private socket (default %s)\n"
+	       "  --socket=PATH         private socket (default %s, or 'private' in the\n"
+	       "                        directory named by --state-dir)\n"
 	       "  --state-dir=DIR       undo journals of running updates (default %s)\n"
 	       "  --system-bus=MODE     own %s on the system bus: auto (if there is a\n"
 	       "                        bus, now or later), yes (or fail), no (default auto)\n"
@@ -177,11 +178,23 @@ static int run(const struct dsud_config *config)
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILED;
 }
 
+/* What was not named. dsuctl looks for a daemon of whom only the state directory is known there. */
+static void choose_paths(struct dsud_config *config, char *buffer, size_t size)
+{
+	if (!config->socket_path && config->state_dir) {
+		snprintf(buffer, size, "%s/" DSUD_SOCKET_IN_STATE_DIR, config->state_dir);
+		config->socket_path = buffer;
+	}
+	if (!config->socket_path)
+		config->socket_path = DSUD_SOCKET_PATH;
+	if (!config->state_dir)
+		config->state_dir = DSUD_STATE_DIR;
+}
+
 int main(int argc, char **argv)
 {
+	char socket_path[PATH_MAX];
 	struct dsud_config config = {
-		.socket_path = DSUD_SOCKET_PATH,
-		.state_dir = DSUD_STATE_DIR,
 		.grace_ns = DEFAULT_GRACE_SECONDS * UINT64_C(1000000000),
 	};
 	int r = parse_arguments(argc, argv, &config);
@@ -193,6 +206,7 @@ int main(int argc, char **argv)
 			"dsud: only root may change other people's programs; start dsud as root\n");
 		return EXIT_NOT_ALLOWED;
 	}
+	choose_paths(&config, socket_path, sizeof(socket_path));
 	prepare_process();
 	return run(&config);
 }

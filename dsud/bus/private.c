@@ -49,6 +49,16 @@ static int make_parent(const char *path, struct inj_why *why)
 	*slash = '\0';
 	if (mkdir(parent, 0755) == 0 || errno == EEXIST)
 		return 0;
+	/* A state directory that holds the socket may be two levels below what is there. */
+	slash = strrchr(parent, '/');
+	if (errno == ENOENT && slash != parent) {
+		*slash = '\0';
+		if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+			return inj_broke(why, -errno, "Cannot create the directory %s", parent);
+		*slash = '/';
+		if (mkdir(parent, 0755) == 0 || errno == EEXIST)
+			return 0;
+	}
 	return inj_broke(why, -errno, "Cannot create the directory %s of the private socket",
 			 parent);
 }

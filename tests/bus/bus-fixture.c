@@ -213,7 +213,8 @@ static void exec_daemon(const struct bus_fixture *fixture, const char *const *ex
 	snprintf(state_option, sizeof(state_option), "--state-dir=%s", fixture->state_dir);
 	snprintf(notify, sizeof(notify), "%s/notify", fixture->directory);
 	argv[n++] = fixture->program;
-	argv[n++] = socket_option;
+	if (!fixture->without_socket)
+		argv[n++] = socket_option;
 	argv[n++] = state_option;
 	argv[n++] = fixture->bus_address[0] ? "--system-bus=yes" : "--no-system-bus";
 	while (extra && *extra && n < 15)

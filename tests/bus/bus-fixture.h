@@ -25,6 +25,7 @@ struct bus_fixture {
 	pid_t dbus_pid;
 	pid_t daemon_pid;      /* 0: not running */
 	int notify_fd;         /* what sd_notify() says */
+	bool without_socket;   /* the daemon is not told socket_path */
 };
 
 /* program: below the build directory: "dsud/dsud", or the scripted one. */

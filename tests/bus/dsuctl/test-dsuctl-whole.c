@@ -104,6 +104,21 @@ Test(whole, over_the_private_socket)
 	do_it_all(victim, connection);
 }
 
+/* Both sides are told nothing but the state directory, which is not there yet. */
+Test(whole, over_a_state_directory_alone)
+{
+	need_root();
+	BUS_FIXTURE fixture = bus_fixture_prepare("dsud/dsud", false);
+	VICTIM victim = start_victim();
+
+	fixture->without_socket = true;
+	snprintf(fixture->state_dir, sizeof(fixture->state_dir), "%s/var/state",
+		 fixture->directory);
+	bus_fixture_start(fixture, NULL);
+	snprintf(connection, sizeof(connection), "--state-dir=%s", fixture->state_dir);
+	do_it_all(victim, connection);
+}
+
 Test(whole, over_the_system_bus)
 {
 	need_root();
