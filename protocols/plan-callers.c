@@ -7,13 +7,10 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "injector/process/mem.h"
 #include "injector/redirect/callers.h"
 #include "protocols/plan.h"
 
-#define MAX_IMAGE_BYTES (64u << 20)
 #define MAX_NAMED 4
 /* Around a call in code without a symbol. */
 #define SURROUNDINGS 4096
@@ -34,50 +31,6 @@ static void show_patch(const struct inj_patch *patch, uint64_t vaddr, uint64_t s
 		text->code = inj_elf_bytes_at(patch->elf, segment->p_vaddr, segment->p_filesz);
 		text->code_address = segment->p_vaddr;
 		text->n_code = text->code ? segment->p_filesz : 0;
-	}
-}
-
-/* A copy of code as it lies in the target: an earlier patch's, or a segment too large to be had from its file. */
-static int read_code(const struct upd_subject *subject, struct inj_text *text, uint8_t **ret_copy)
-{
-	const struct inj_map *map = inj_maps_find(subject->maps, text->address);
-	INJ_FREE uint8_t *copy = NULL;
-	size_t bytes;
-	int r;
-
-	if (!map || !(map->prot & PROT_EXEC) || map->range.end - map->range.start > MAX_IMAGE_BYTES)
-		return -EFBIG;
-	bytes = map->range.end - map->range.start;
-	copy = malloc(bytes);
-	if (!copy)
-		return -ENOMEM;
-	r = inj_mem_read(subject->process, map->range.start, copy, bytes);
-	if (r < 0)
-		return r;
-	text->code = copy;
-	text->code_address = map->range.start;
-	text->n_code = bytes;
-	*ret_copy = INJ_TAKE(copy);
-	return 0;
-}
-
-/* As it was compiled: redirects of later updates would hide what their functions did. */
-static void take_back_redirects(const struct upd_subject *subject, const struct inj_text *text, uint8_t *copy)
-{
-	for (size_t i = subject->history.n_ledgers; i-- > 0;) {
-		const struct inj_ledger *ledger = subject->history.ledgers[i];
-
-		if (!ledger->complete || !inj_ledger_active(ledger))
-			continue;
-		for (size_t j = 0; j < ledger->record->n_sites; j++)
-			for (size_t k = 0; k < ledger->sites[j].n_writes; k++) {
-				const uint64_t at = ledger->sites[j].writes[k].address - text->code_address;
-				const size_t n = ledger->sites[j].writes[k].n;
-
-				if (n <= sizeof(ledger->sites[j].writes[k].before) && n <= text->n_code &&
-				    at <= text->n_code - n)
-					memcpy(copy + at, ledger->sites[j].writes[k].before, n);
-			}
 	}
 }
 
@@ -149,23 +102,17 @@ static int check_change(const struct upd_subject *subject, const struct upd_plan
 			struct upd_change *change, struct inj_why *why)
 {
 	INJ_FREE inj_addr *callers = calloc(INJ_MAX_CALL_SITES, sizeof(*callers));
-	INJ_FREE uint8_t *copy = NULL;
 	struct inj_text text = { .address = change->entry, .size = change->size }, replacement;
 	struct inj_registers wide;
 	const char *reason = NULL;
-	size_t n_found, n = 0;
+	size_t n_found = 0, n = 0;
 	int r = callers ? 0 : -ENOMEM;
 
-	if (!change->below)
-		upd_change_show_module(change, &text);
-	if (r == 0 && !text.code) {
-		r = read_code(subject, &text, &copy);
-		if (r == 0)
-			take_back_redirects(subject, &text, copy);
-	}
+	upd_change_show_code(change, &text);
+	if (r == 0)
+		r = inj_call_sites(&text, callers, &n_found);
 	if (r < 0)
 		return inj_broke(why, r, "looking for callers of %s", change->wanted->name);
-	n_found = inj_call_sites(&text, callers);
 	for (size_t i = 0; i < n_found; i++)
 		if (!comes_along(plan, callers[i]))
 			callers[n++] = callers[i];

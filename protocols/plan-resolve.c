@@ -15,6 +15,8 @@
 #define MAX_FUNCTION_BYTES (8u << 20)
 #define MAX_GAP 15
 #define MAX_STACKED 4096
+/* Padding lies within 128 bytes of the entry that uses it, so what is farther apart shares none. */
+#define CLASH_REACH 512
 
 /* The code that runs today for a symbol: follow active updates upwards. */
 static int find_top(const struct upd_subject *subject, struct upd_change *change,
@@ -115,27 +117,13 @@ static int read_data(void *context, inj_addr address, void *buffer, size_t n)
 	return inj_mem_read(context, address, buffer, n);
 }
 
-void upd_change_show_module(const struct upd_change *change, struct inj_text *text)
+/* Whether this very function has handlers costs a search of its FDE; its module having none settles most. */
+static bool may_have_handlers(const struct upd_change *change)
 {
-	const struct inj_module *module = change->symbol.module;
-	const uint64_t entry = change->entry - module->bias;
-	const Elf64_Phdr *segments;
-	size_t n;
+	const struct inj_elf *elf = change->symbol.module->elf;
 
-	segments = inj_elf_segments(module->elf, &n);
-	for (size_t i = 0; i < n; i++) {
-		const Elf64_Phdr *segment = &segments[i];
-
-		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X) ||
-		    entry - segment->p_vaddr >= segment->p_filesz)
-			continue;
-		text->code = inj_elf_bytes_at(module->elf, segment->p_vaddr, segment->p_filesz);
-		text->code_address = module->bias + segment->p_vaddr;
-		text->n_code = text->code ? segment->p_filesz : 0;
-	}
-	/* Whether this very function has handlers costs a search of its FDE; its module having none settles most. */
-	text->has_handlers = inj_elf_section_named(module->elf, ".gcc_except_table") != NULL ||
-			     inj_elf_n_sections(module->elf) == 0;
+	return change->below || inj_elf_section_named(elf, ".gcc_except_table") ||
+	       inj_elf_n_sections(elf) == 0;
 }
 
 static int examine(const struct upd_subject *subject, struct upd_change *change, size_t before,
@@ -161,10 +149,9 @@ static int examine(const struct upd_subject *subject, struct upd_change *change,
 	text = (struct inj_text){
 		.address = change->entry, .size = change->size, .bytes = bytes,
 		.before = before, .after = after, .name = change->wanted->name,
-		.has_handlers = true, .read = read_data, .context = subject->process,
+		.has_handlers = may_have_handlers(change), .read = read_data, .context = subject->process,
 	};
-	if (!change->below)
-		upd_change_show_module(change, &text);
+	upd_change_show_code(change, &text);
 	return inj_site_examine(&text, &change->site, why);
 }
 
@@ -215,25 +202,33 @@ static int check_siblings(const struct upd_subject *subject, struct upd_change *
 	return 0;
 }
 
-/* Two short functions may have chosen the same padding; the later one does without. */
-static int avoid_clashes(const struct upd_subject *subject, struct upd_plan *plan, size_t last,
-			 struct inj_why *why)
+/* In the order of addresses: the changes on either side of one are its neighbours. */
+static int compare_entries(const void *a, const void *b)
 {
-	for (size_t i = 0; i < last; i++)
-		if (inj_site_clashes(&plan->changes[i].site, &plan->changes[last].site))
-			return examine(subject, &plan->changes[last], 0, 0, why);
-	return 0;
+	const inj_addr left = (*(const struct upd_change *const *)a)->entry;
+	const inj_addr right = (*(const struct upd_change *const *)b)->entry;
+
+	return left < right ? -1 : left > right;
 }
 
-static int refuse_twice(const struct upd_plan *plan, size_t last, struct inj_why *why)
+static int refuse_twice(struct upd_change *const *sorted, size_t n, struct inj_why *why)
 {
-	for (size_t i = 0; i < last; i++)
-		if (plan->changes[i].entry == plan->changes[last].entry)
+	for (size_t i = 1; i < n; i++)
+		if (sorted[i - 1]->entry == sorted[i]->entry)
 			return inj_refuse(why, INJ_BAD_PATCH,
 					  "The patch replaces %s and %s, which are the same code in the "
 					  "target. Keep one of them.",
-					  plan->changes[i].wanted->name,
-					  plan->changes[last].wanted->name);
+					  sorted[i - 1]->wanted->name, sorted[i]->wanted->name);
+	return 0;
+}
+
+/* Two short functions may have chosen the same padding; the later one does without. */
+static int avoid_clashes(const struct upd_subject *subject, struct upd_change *const *sorted,
+			 size_t last, struct inj_why *why)
+{
+	for (size_t i = last; i-- > 0 && sorted[last]->entry - sorted[i]->entry < CLASH_REACH;)
+		if (inj_site_clashes(&sorted[i]->site, &sorted[last]->site))
+			return examine(subject, sorted[last], 0, 0, why);
 	return 0;
 }
 
@@ -252,8 +247,27 @@ static int resolve_one(const struct upd_subject *subject, struct upd_change *cha
 		r = check_place(subject, change, why);
 	if (r == 0)
 		r = check_siblings(subject, change, why);
+	return r;
+}
+
+static int examine_all(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why)
+{
+	INJ_FREE struct upd_change **sorted = calloc(plan->n_changes + 1, sizeof(*sorted));
+	int r;
+
+	if (!sorted)
+		return inj_broke(why, -ENOMEM, "making a plan");
+	for (size_t i = 0; i < plan->n_changes; i++)
+		sorted[i] = &plan->changes[i];
+	qsort(sorted, plan->n_changes, sizeof(*sorted), compare_entries);
+	r = refuse_twice(sorted, plan->n_changes, why);
 	if (r == 0)
-		r = examine_site(subject, change, why);
+		r = upd_plan_code(subject, plan, why);
+	for (size_t i = 0; r == 0 && i < plan->n_changes; i++) {
+		r = examine_site(subject, sorted[i], why);
+		if (r == 0)
+			r = avoid_clashes(subject, sorted, i, why);
+	}
 	return r;
 }
 
@@ -270,11 +284,7 @@ int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct 
 		plan->changes[i].wanted = &patch->replacements[i];
 		r = resolve_one(subject, &plan->changes[i], why);
 		if (r == 0)
-			r = refuse_twice(plan, i, why);
-		if (r == 0)
-			r = avoid_clashes(subject, plan, i, why);
-		if (r == 0)
 			plan->n_changes = i + 1;
 	}
-	return r;
+	return r == 0 ? examine_all(subject, plan, why) : r;
 }

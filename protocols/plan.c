@@ -49,6 +49,7 @@ int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
 		r = upd_plan_resolve(subject, plan, &why);
 	if (r == 0)
 		r = upd_plan_callers(subject, plan, &why);
+	upd_plan_forget_code(plan);
 	if (r == 0)
 		r = inj_image_layout(patch, &plan->image, &why);
 	if (r == 0)

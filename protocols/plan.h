@@ -3,9 +3,18 @@
 #define UPD_PLAN_H
 
 #include "injector/image/image.h"
-#include "injector/redirect/site.h"
+#include "injector/redirect/arrivals.h"
 #include "protocols/subject.h"
 #include "protocols/unwinder.h"
+
+/* One piece of code that functions of the patch lie in, as it was compiled. */
+struct upd_code {
+	inj_addr address;
+	const uint8_t *bytes;
+	size_t n;
+	uint8_t *copy;                 /* owned; NULL when bytes are the module's */
+	struct inj_arrivals *arrivals; /* at all replaced functions in it */
+};
 
 /* One function of the target and what becomes of it. */
 struct upd_change {
@@ -15,6 +24,7 @@ struct upd_change {
 	uint64_t size;
 	const struct inj_ledger *below; /* the update that put `entry` there, NULL for the program's own code */
 	struct inj_range near;         /* the stub must reach all of this */
+	const struct upd_code *code;   /* that `entry` lies in; NULL once its callers are known */
 	struct inj_range cold;         /* outlined part of the same function, empty when there is none */
 	struct inj_site site;
 	struct inj_stub stub;
@@ -52,6 +62,8 @@ struct upd_plan {
 	struct inj_image *image;
 	struct upd_change *changes;
 	size_t n_changes;
+	struct upd_code *codes;
+	size_t n_codes;
 	struct inj_binding *bindings; /* one per external of the patch */
 	struct upd_pending_ifunc *ifuncs;
 	size_t n_ifuncs;
@@ -91,14 +103,18 @@ void upd_plan_free(struct upd_plan *plan);
 
 /* Steps of upd_plan_make(), in their own files. */
 int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
+int upd_plan_code(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_callers(const struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_bind(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_record(struct upd_subject *subject, struct upd_plan *plan, const uint8_t update_id[16],
 		    uint32_t n_members, const char *protocol, struct inj_why *why);
 
-/* The code segment of the module's file that holds the entry: where jumps back into the function, and calls, may stand. */
-void upd_change_show_module(const struct upd_change *change, struct inj_text *text);
+/* Let a look at a function see the code around it: where jumps back into it, and calls, may stand. */
+void upd_change_show_code(const struct upd_change *change, struct inj_text *text);
+
+/* Callers were looked at: the code is not needed any more. */
+void upd_plan_forget_code(struct upd_plan *plan);
 
 /* Add a remark for the report; silently dropped when there are too many. */
 void upd_plan_note(struct upd_plan *plan, const char *format, ...)

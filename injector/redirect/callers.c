@@ -1,49 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Who calls a function directly, and what the code around such a call uses. Every byte of the
- * module's code is looked at, whatever the instruction boundaries are: a call that is none costs a
+ * module's code counts, whatever the instruction boundaries are: a call that is none costs a
  * protection too many, a call that is missed would cost the program. Decides what a stub has to
  * provide, and refuses what it cannot.
  */
 #include "injector/redirect/callers.h"
 
 #include "injector/arch/x86_64/decode.h"
-#include "injector/arch/x86_64/scan.h"
 
-/* Behind the end of a rel8 jump's reach and its own two bytes. */
-#define SHORT_REACH 144u
-
-static void add_site(const struct inj_text *text, inj_addr *sites, size_t *n, size_t at)
+int inj_call_sites(const struct inj_text *text, inj_addr ret_sites[INJ_MAX_CALL_SITES],
+		   size_t *ret_n)
 {
-	const inj_addr address = text->code_address + at;
+	INJ_CLEANUP(inj_arrivals_guard) struct inj_arrivals *own = NULL;
+	struct inj_arrival_list list = { .n = 0 };
+	size_t n = 0;
+	int r = 0;
 
-	if (address - text->address < text->size || *n == INJ_MAX_CALL_SITES)
-		return;
-	sites[(*n)++] = address;
-}
-
-size_t inj_call_sites(const struct inj_text *text, inj_addr ret_sites[INJ_MAX_CALL_SITES])
-{
-	const struct inj_range entry = { text->address, text->address + 1 };
-	const uint64_t offset = text->address - text->code_address;
-	const size_t reach = offset + SHORT_REACH < text->n_code ? offset + SHORT_REACH :
-								    text->n_code;
-	inj_addr target;
-	size_t n = 0, at;
-
-	if (!text->code || offset >= text->n_code)
-		return 0;
-	for (size_t from = 0; n < INJ_MAX_CALL_SITES &&
-	     inj_scan_branch32(text->code, text->n_code, text->code_address, from, entry, &at,
-			       &target); from = at + 1)
-		add_site(text, ret_sites, &n, at);
-	/* Two bytes look like a jump often; this one must be an instruction. */
-	for (size_t from = offset > SHORT_REACH ? offset - SHORT_REACH : 0;
-	     inj_scan_jump8(text->code, reach, text->code_address, from, entry, &at, &target);
-	     from = at + 1)
-		if (inj_scan_confirm(text->code, text->n_code, text->code_address, at, target))
-			add_site(text, ret_sites, &n, at);
-	return n;
+	if (text->code && text->address - text->code_address < text->n_code)
+		r = inj_arrivals_take(text, &own, &list);
+	for (size_t i = 0; r == 0 && i < list.n; i++)
+		if (list.items[i].offset == 0)
+			ret_sites[n++] = text->code_address + list.items[i].at;
+	*ret_n = n;
+	return r;
 }
 
 struct inj_registers inj_wide_registers(const struct inj_text *text, struct inj_range range)

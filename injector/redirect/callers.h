@@ -3,7 +3,7 @@
 #define INJ_REDIRECT_CALLERS_H
 
 #include "injector/arch/x86_64/effect.h"
-#include "injector/redirect/site.h"
+#include "injector/redirect/arrivals.h"
 
 /*
  * A compiler that sees caller and callee together makes the caller rely on what the callee happens
@@ -14,7 +14,6 @@
 
 /* Registers that any function may write: rax rcx rdx rsi rdi r8 to r11. */
 #define INJ_CALL_CLOBBERED_GPRS 0x0fc7u
-#define INJ_MAX_CALL_SITES 1024
 
 enum inj_certainty {
 	INJ_CLOBBERS_KNOWN = 1, /* exactly these, or fewer */
@@ -55,13 +54,14 @@ int inj_stack_movable(const struct inj_text *text, bool *ret_movable);
 /*
  * Addresses of the instructions that call or jump to the entry of a function directly, from outside
  * of it.
- * text: address, size, code; ret_sites: INJ_MAX_CALL_SITES of them.
+ * text: address, size, code, arrivals; ret_sites: INJ_MAX_CALL_SITES of them.
  * State: pure.
- * Return: how many there are, at most INJ_MAX_CALL_SITES; none is missed below that number.
- * Errors: none.
+ * Return: 0 and *ret_n, at most INJ_MAX_CALL_SITES; none is missed below that number.
+ * Errors: those of inj_arrivals_find().
  * Source: Intel SDM volume 2, CALL, JMP, Jcc.
  */
-size_t inj_call_sites(const struct inj_text *text, inj_addr ret_sites[INJ_MAX_CALL_SITES]);
+int inj_call_sites(const struct inj_text *text, inj_addr ret_sites[INJ_MAX_CALL_SITES],
+		   size_t *ret_n);
 
 /*
  * Which wide registers does code name (ymm, zmm, xmm16 on, x87, MMX, mask)?

@@ -2,12 +2,11 @@
 #ifndef INJ_REDIRECT_FLOW_PRIV_H
 #define INJ_REDIRECT_FLOW_PRIV_H
 
+#include "injector/redirect/arrivals.h"
 #include "injector/redirect/site.h"
 
 #define INJ_WINDOW_MAX 256
 #define INJ_FLOW_MAX_REFERS 1024
-/* No redirect overwrites more than endbr64 and five bytes behind it. */
-#define INJ_ENTRY_BYTES 9
 
 /* Who leads where, as far as the entry and the padding around the function are concerned. */
 struct inj_flow_map {

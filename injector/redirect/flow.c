@@ -15,7 +15,6 @@
 #define LOWEST_ADDRESS 65536u
 /* Functions of one assembly file jump into each other; a compiler's only into their own parts. */
 #define NEIGHBOURHOOD (64u << 10)
-#define SHORT_REACH 144u
 
 static void note_target(const struct inj_text *text, struct inj_flow_map *map, uint64_t source,
 			inj_addr target)
@@ -93,42 +92,37 @@ static void note_labels(const struct inj_text *text, struct inj_flow_map *map)
 	}
 }
 
-typedef bool (*scan_fn)(const uint8_t *, size_t, inj_addr, size_t, struct inj_range, size_t *,
-			inj_addr *);
-
-/* Search the part of the module's code within `reach` bytes of the entry. */
-static void scan(const struct inj_text *text, struct inj_flow_map *map, scan_fn find,
-		 uint64_t reach)
-{
-	struct inj_range inner = { text->address + 1, text->address + INJ_ENTRY_BYTES };
-	uint64_t entry = text->address - text->code_address;
-	size_t end = entry + reach < text->n_code ? entry + reach : text->n_code;
-	size_t from = entry > reach ? entry - reach : 0;
-	size_t at;
-	inj_addr target;
-
-	for (; find(text->code, end, text->code_address, from, inner, &at, &target);
-	     from = at + 1) {
-		/* the function's own branches are known exactly */
-		if (at - entry < text->size)
-			continue;
-		if (inj_scan_confirm(text->code, text->n_code, text->code_address, at, target))
-			map->outside |= 1u << (target - text->address);
-	}
-}
-
 /*
  * A function's other part (.cold) lies anywhere in the module. It is entered by a jump of the
  * function, through a jump table or as a landing pad of an exception, and jumps back.
  */
-static void scan_module(const struct inj_text *text, struct inj_flow_map *map)
+static bool counts(const struct inj_text *text, const struct inj_flow_map *map,
+		   const struct inj_arrival *arrival)
 {
-	bool parts = map->leaves || map->switches || text->has_handlers;
+	const bool parts = map->leaves || map->switches || text->has_handlers;
+	const uint64_t entry = text->address - text->code_address;
+	const uint64_t distance = arrival->at < entry ? entry - arrival->at : arrival->at - entry;
+
+	return arrival->offset > 0 && (parts || distance < NEIGHBOURHOOD) &&
+	       (arrival->confirmed ||
+		inj_scan_confirm(text->code, text->n_code, text->code_address, arrival->at,
+				 text->address + arrival->offset));
+}
+
+static void note_arrivals(const struct inj_text *text, struct inj_flow_map *map)
+{
+	INJ_CLEANUP(inj_arrivals_guard) struct inj_arrivals *own = NULL;
+	struct inj_arrival_list list;
 
 	if (text->address - text->code_address >= text->n_code)
 		return;
-	scan(text, map, inj_scan_jump8, SHORT_REACH);
-	scan(text, map, inj_scan_jump32, parts ? text->n_code : NEIGHBOURHOOD);
+	if (inj_arrivals_take(text, &own, &list) < 0 || list.inner_cut) {
+		map->opaque = true;
+		return;
+	}
+	for (size_t i = 0; i < list.n; i++)
+		if (counts(text, map, &list.items[i]))
+			map->outside |= 1u << list.items[i].offset;
 }
 
 void inj_flow_collect(const struct inj_text *text, struct inj_flow_map *ret_map)
@@ -136,11 +130,9 @@ void inj_flow_collect(const struct inj_text *text, struct inj_flow_map *ret_map)
 	*ret_map = (struct inj_flow_map){ .outside = 0 };
 	decode_body(text, ret_map);
 	note_labels(text, ret_map);
-	if (ret_map->opaque)
-		return;
-	if (text->code)
-		scan_module(text, ret_map);
-	if (!ret_map->switches)
+	if (!ret_map->opaque && text->code)
+		note_arrivals(text, ret_map);
+	if (ret_map->opaque || !ret_map->switches)
 		return;
 	if (text->read)
 		inj_flow_read_tables(text, ret_map);

@@ -36,6 +36,8 @@ enum inj_site_kind {
  */
 typedef int (*inj_site_read_fn)(void *context, inj_addr address, void *buffer, size_t n);
 
+struct inj_arrivals;
+
 /* The code around a function, read from the target and from its module's file. */
 struct inj_text {
 	inj_addr address;     /* entry */
@@ -51,13 +53,15 @@ struct inj_text {
 	 * module's executable segment, which holds the function, to be searched for jumps back
 	 * into its entry, from its .cold part or from assembly next to it (glibc's mempcpy jumps
 	 * to memmove + 3); without it there are taken to be none: only for modules whose code is
-	 * known. read: for jump tables; without it an indirect jump of the function is taken to
+	 * known. arrivals: what such a search of this code found, for many functions at once; where
+	 * this function is not among them, the code is searched for it alone. read: for jump tables; without it an indirect jump of the function is taken to
 	 * lead to any instruction behind its first one.
 	 */
 	bool has_handlers;
 	const uint8_t *code;
 	inj_addr code_address; /* of code[0] */
 	size_t n_code;
+	const struct inj_arrivals *arrivals;
 	inj_site_read_fn read;
 	void *context;         /* for read */
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A byte-wise search for jumps that lead into a given range. It runs over the whole code of a
- * module, so it looks at sixteen positions at once, and at opcodes only where a displacement fits.
- * Nothing is assumed about instruction boundaries, until a finding is to be confirmed.
+ * A byte-wise search for jumps that lead into given ranges. It runs over the whole code of a
+ * module, so it looks at sixteen positions at once: for one range at displacements first, because
+ * hardly any fits, for many ranges at opcodes first. Nothing is assumed about instruction
+ * boundaries, until a finding is to be confirmed.
  */
 #include "injector/arch/x86_64/scan.h"
 
@@ -15,27 +16,20 @@
 #define CONFIRM_STARTS 16u
 #define CONFIRM_BYTES 64u
 
-static bool is_jump(const uint8_t *code, size_t displacement, bool calls)
+/* Does a rel32 branch's opcode end at the offset? */
+static bool is_branch(const uint8_t *code, size_t offset)
 {
-	if (displacement >= 1 && (code[displacement - 1] == 0xe9 ||
-				  (calls && code[displacement - 1] == 0xe8)))
+	if ((code[offset] & 0xfe) == 0xe8)
 		return true;
-	return displacement >= 2 && code[displacement - 2] == 0x0f &&
-	       (code[displacement - 1] & 0xf0) == 0x80;
+	return offset >= 1 && code[offset - 1] == 0x0f && (code[offset] & 0xf0) == 0x80;
 }
 
-static bool fits_at(const uint8_t *code, inj_addr address, size_t position, struct inj_range into,
-		    bool calls, inj_addr *ret_target)
+static inj_addr target_of(const uint8_t *code, inj_addr address, size_t offset)
 {
 	int32_t displacement;
 
-	memcpy(&displacement, code + position, sizeof(displacement));
-	inj_addr target = address + position + 4 + (uint64_t)(int64_t)displacement;
-
-	if (!inj_range_has(into, target) || !is_jump(code, position, calls))
-		return false;
-	*ret_target = target;
-	return true;
+	memcpy(&displacement, code + offset + 1, sizeof(displacement));
+	return address + offset + 5 + (uint64_t)(int64_t)displacement;
 }
 
 /*
@@ -60,43 +54,81 @@ static bool any_of_sixteen(const uint8_t *place, uint32_t wanted, uint32_t size)
 	return _mm_movemask_epi8(found) != 0;
 }
 
-static bool scan32(const uint8_t *code, size_t n, inj_addr address, size_t from,
-		   struct inj_range into, bool calls, size_t *ret_offset, inj_addr *ret_target)
+bool inj_scan_branch32(const uint8_t *code, size_t n, inj_addr address, size_t from,
+		       struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
 {
 	uint32_t size = (uint32_t)(into.end - into.start);
-	size_t position = from + 1; /* of the displacement */
+	size_t offset = from;
 
-	while (position + 4 <= n) {
-		uint32_t wanted = (uint32_t)(into.start - (address + position + 4));
-		size_t end = position + 1;
+	while (offset + 5 <= n) {
+		uint32_t wanted = (uint32_t)(into.start - (address + offset + 5));
+		size_t end = offset + 1;
 
-		if (position + 19 <= n) { /* the last of the four loads ends there */
-			end = position + 16;
-			if (!any_of_sixteen(code + position, wanted, size)) {
-				position = end;
+		if (offset + 20 <= n) { /* the last of the four loads ends there */
+			end = offset + 16;
+			if (!any_of_sixteen(code + offset + 1, wanted, size)) {
+				offset = end;
 				continue;
 			}
 		}
-		for (; position < end; position++) {
-			if (!fits_at(code, address, position, into, calls, ret_target))
+		for (; offset < end; offset++) {
+			inj_addr target = target_of(code, address, offset);
+
+			if (!inj_range_has(into, target) || !is_branch(code, offset))
 				continue;
-			*ret_offset = position - 1;
+			*ret_offset = offset;
+			*ret_target = target;
 			return true;
 		}
 	}
 	return false;
 }
 
-bool inj_scan_jump32(const uint8_t *code, size_t n, inj_addr address, size_t from,
-		     struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
+/* Bit n: the byte at n may be the last one of a rel32 branch's opcode. place[-1] is readable. */
+static unsigned opcodes_of_sixteen(const uint8_t *place)
 {
-	return scan32(code, n, address, from, into, false, ret_offset, ret_target);
+	const __m128i bytes = _mm_loadu_si128((const __m128i *)place);
+	const __m128i before = _mm_loadu_si128((const __m128i *)(place - 1));
+	const __m128i direct = _mm_cmpeq_epi8(_mm_and_si128(bytes, _mm_set1_epi8((char)0xfe)),
+					      _mm_set1_epi8((char)0xe8));
+	const __m128i conditional =
+		_mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(bytes, _mm_set1_epi8((char)0xf0)),
+					     _mm_set1_epi8((char)0x80)),
+			      _mm_cmpeq_epi8(before, _mm_set1_epi8(0x0f)));
+
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(direct, conditional));
 }
 
-bool inj_scan_branch32(const uint8_t *code, size_t n, inj_addr address, size_t from,
-		       struct inj_range into, size_t *ret_offset, inj_addr *ret_target)
+static void report_marked(const uint8_t *code, inj_addr address, size_t offset,
+			  const struct inj_scan_marks *marks, inj_scan_found_fn found,
+			  void *context)
 {
-	return scan32(code, n, address, from, into, true, ret_offset, ret_target);
+	const inj_addr target = target_of(code, address, offset);
+	const uint64_t bit = (target - marks->start) / INJ_SCAN_GRANULE;
+
+	if (bit < marks->n_bits && (marks->bits[bit / 64] >> (bit % 64) & 1))
+		found(context, offset, target);
+}
+
+void inj_scan_marked32(const uint8_t *code, size_t n, inj_addr address,
+		       const struct inj_scan_marks *marks, inj_scan_found_fn found, void *context)
+{
+	size_t offset = 0;
+
+	while (offset + 5 <= n) {
+		if (offset > 0 && offset + 20 <= n) {
+			for (unsigned mask = opcodes_of_sixteen(code + offset); mask;
+			     mask &= mask - 1)
+				report_marked(code, address,
+					      offset + (unsigned)__builtin_ctz(mask), marks, found,
+					      context);
+			offset += 16;
+			continue;
+		}
+		if (is_branch(code, offset))
+			report_marked(code, address, offset, marks, found, context);
+		offset++;
+	}
 }
 
 static bool is_short_jump(uint8_t opcode)

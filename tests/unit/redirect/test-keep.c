@@ -142,15 +142,19 @@ Test(callers, are_found)
 	static uint8_t code[4096];
 	static inj_addr sites[INJ_MAX_CALL_SITES];
 	struct inj_text text = module(code, sizeof(code), 2048, 16);
+	size_t n;
 
 	memset(code, 0x90, sizeof(code));
-	cr_assert_eq(inj_call_sites(&text, sites), 0);
+	cr_assert_eq(inj_call_sites(&text, sites, &n), 0);
+	cr_assert_eq(n, 0);
 	memcpy(code + 2050, "\xe8\xf9\xff\xff\xff", 5); /* itself */
-	cr_assert_eq(inj_call_sites(&text, sites), 0);
+	cr_assert_eq(inj_call_sites(&text, sites, &n), 0);
+	cr_assert_eq(n, 0);
 	memcpy(code + 100, "\xe8\x97\x07\0\0", 5);
 	memcpy(code + 3001, "\xe9\x42\xfc\xff\xff", 5);
 	memcpy(code + 2100, "\xeb\xca", 2);
-	cr_assert_eq(inj_call_sites(&text, sites), 3);
+	cr_assert_eq(inj_call_sites(&text, sites, &n), 0);
+	cr_assert_eq(n, 3);
 	cr_assert_eq(sites[0], CODE + 100);
 	cr_assert_eq(sites[1], CODE + 3001);
 	cr_assert_eq(sites[2], CODE + 2100);
