@@ -10,6 +10,8 @@
  *   late      milliseconds that a timed call came back too late at most, -1: some did not yet
  *   wake      wake all up that wait for an event; answers when they are awake: "woken"
  *   handled   number of times that the handler of SIGUSR1 ran
+ *   spin      start a thread that never sleeps: "spinning"
+ *   laps      number of its rounds
  *   quit
  */
 #include <errno.h>
@@ -69,6 +71,7 @@ struct kind {
 
 static long timeout_ms;
 static atomic_int n_handled;
+static atomic_long n_laps;
 
 static void check(bool good, const char *what)
 {
@@ -661,6 +664,22 @@ static void start(void)
 		check(pthread_create(&slots[i].thread, NULL, run, &slots[i]) == 0, "thread");
 }
 
+static void *spin(void *argument)
+{
+	(void)argument;
+	for (;;)
+		n_laps++;
+	return NULL;
+}
+
+static void start_spinning(void)
+{
+	pthread_t thread;
+
+	check(pthread_create(&thread, NULL, spin, NULL) == 0, "thread");
+	puts("spinning");
+}
+
 static void on_signal(int signal)
 {
 	(void)signal;
@@ -759,6 +778,10 @@ int main(int argc, char **argv)
 			wake();
 		else if (strcmp(line, "handled") == 0)
 			printf("%d\n", n_handled);
+		else if (strcmp(line, "spin") == 0)
+			start_spinning();
+		else if (strcmp(line, "laps") == 0)
+			printf("%ld\n", n_laps);
 		else
 			puts("?");
 	}

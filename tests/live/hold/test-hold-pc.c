@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Moving held threads between equivalent instructions. */
+/* Moving held threads between equivalent instructions, and dying right after it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "tests/live/borrow/borrowing.h"
 
@@ -105,5 +107,78 @@ Test(hold_pc, a_call_that_will_be_repeated_stays)
 	inj_tracer_release(tracer, NULL);
 	cr_expect_eq(victim_ask_number(victim, "returned"), 0, "%s",
 		     victim_ask(victim, "report"));
+	victim_quit(victim);
+}
+
+/* In a process that is killed when it has moved so many threads. */
+static _Noreturn void move_and_die(pid_t target, inj_addr page, int n_moves)
+{
+	char fault[32];
+	struct inj_process *process = open_victim(target);
+	struct inj_tracer *tracer = new_tracer();
+	int memory = open_memory(target);
+
+	snprintf(fault, sizeof(fault), "hold-pc-set:%d", n_moves);
+	setenv("DSUD_FAULT", fault, 1);
+
+	struct inj_hold *hold = hold_process(tracer, process);
+
+	for (size_t k = 0; k < hold->n_threads; k++) {
+		if (hold->threads[k].in_syscall)
+			continue;
+		/* Nobody knows whether a thread has left the detour of an earlier death. */
+		const inj_addr detour = page + 2048 * (inj_addr)(n_moves - 1) + 32 * k;
+
+		write_detour(memory, detour, hold->threads[k].regs.rip);
+		inj_thread_set_pc(tracer, hold, k, detour);
+	}
+	_exit(0);
+}
+
+static void expect_free(const struct inj_process *process)
+{
+	INJ_FREE pid_t *tids = NULL;
+	size_t n = list_threads(process, &tids);
+
+	for (size_t i = 0; i < n; i++) {
+		cr_expect_eq(status_field(process->pid, tids[i], "TracerPid", 10), 0);
+		cr_expect_neq(thread_state(process->pid, tids[i]), 't');
+	}
+}
+
+/* Those that spin go on by the detour, those that sleep sleep on. */
+Test(hold_pc, death_after_moving_wakes_nobody)
+{
+	need_root();
+#ifndef DSU_FAULT_POINTS
+	cr_skip_test("built without fault points");
+#endif
+	VICTIM victim = victim_start("blocking", "3600000", NULL);
+	PROCESS process = open_victim(victim->pid);
+
+	await_all_asleep(process);
+
+	inj_addr page = map_code(process);
+
+	victim_expect(victim, "spin", "spinning");
+	victim_expect(victim, "spin", "spinning");
+	for (int n_moves = 1; n_moves <= 2; n_moves++) {
+		long long laps = victim_expect_above(victim, "laps", 0);
+		int status = 0;
+		pid_t pid = fork();
+
+		cr_assert_geq(pid, 0);
+		if (pid == 0)
+			move_and_die(victim->pid, page, n_moves);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+			  "%d moves: status %#x", n_moves, status);
+		expect_free(process);
+		victim_expect_above(victim, "laps", laps + 1000);
+		cr_expect_eq(victim_ask_number(victim, "returned"), 0, "%d moves: %s", n_moves,
+			     victim_ask(victim, "report"));
+	}
+	victim_expect(victim, "wake", "woken");
+	cr_expect_null(strstr(victim_ask(victim, "report"), "=-"), "%s", victim->line);
 	victim_quit(victim);
 }
