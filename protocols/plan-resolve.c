@@ -40,26 +40,6 @@ static int find_top(const struct upd_subject *subject, struct upd_change *change
 			  change->wanted->name);
 }
 
-static int follow_ifunc(const struct upd_subject *subject, struct upd_change *change,
-			struct inj_why *why)
-{
-	struct inj_symbol implementation;
-	inj_addr address;
-
-	if (change->symbol.type != STT_GNU_IFUNC)
-		return 0;
-	if (inj_resolve_ifunc_bound(subject->modules, &change->symbol, &address) != 0 ||
-	    !inj_symbol_at(subject->modules, address, &implementation) ||
-	    implementation.address != address)
-		return inj_refuse(why, INJ_NO_SUCH_SYMBOL,
-				  "%s is chosen at run time (IFUNC) and process %d has not chosen an "
-				  "implementation with a known name and size. Name the implementation "
-				  "(for example __memcpy_avx_unaligned) instead.",
-				  change->wanted->name, subject->pid);
-	change->symbol = implementation;
-	return 0;
-}
-
 static int check_place(const struct upd_subject *subject, struct upd_change *change,
 		       struct inj_why *why)
 {
@@ -232,15 +212,15 @@ static int avoid_clashes(const struct upd_subject *subject, struct upd_change *c
 	return 0;
 }
 
-static int resolve_one(const struct upd_subject *subject, struct upd_change *change,
-		       struct inj_why *why)
+static int resolve_one(const struct upd_subject *subject, struct upd_plan *plan,
+		       struct upd_change *change, struct inj_why *why)
 {
 	const struct inj_replacement *wanted = change->wanted;
 	int r = inj_resolve_function(subject->modules, wanted->module, wanted->file, wanted->name,
 				     &change->symbol, why);
 
 	if (r == 0)
-		r = follow_ifunc(subject, change, why);
+		r = upd_plan_follow_ifunc(subject, plan, change, why);
 	if (r == 0)
 		r = find_top(subject, change, why);
 	if (r == 0)
@@ -282,7 +262,7 @@ int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct 
 		return inj_broke(why, -ENOMEM, "making a plan");
 	for (size_t i = 0; r == 0 && i < patch->n_replacements; i++) {
 		plan->changes[i].wanted = &patch->replacements[i];
-		r = resolve_one(subject, &plan->changes[i], why);
+		r = resolve_one(subject, plan, &plan->changes[i], why);
 		if (r == 0)
 			plan->n_changes = i + 1;
 	}

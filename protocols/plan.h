@@ -116,6 +116,10 @@ void upd_change_show_code(const struct upd_change *change, struct inj_text *text
 /* Callers were looked at: the code is not needed any more. */
 void upd_plan_forget_code(struct upd_plan *plan);
 
+/* Put what the target uses for an IFUNC in place of it: the change's symbol. Part of upd_plan_resolve(). */
+int upd_plan_follow_ifunc(const struct upd_subject *subject, struct upd_plan *plan,
+			  struct upd_change *change, struct inj_why *why);
+
 /* Add a remark for the report; silently dropped when there are too many. */
 void upd_plan_note(struct upd_plan *plan, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

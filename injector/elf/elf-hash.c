@@ -133,6 +133,8 @@ struct query {
 	const char *version;
 	enum fit best;
 	size_t index;
+	uint64_t value;    /* of the best one */
+	bool several;      /* best is FIT_HIDDEN, and another such symbol lies elsewhere */
 };
 
 /* Consider one symbol of a chain. Return: true when it cannot get any better. */
@@ -149,6 +151,10 @@ static bool consider(const struct inj_elf *elf, struct query *query, size_t inde
 	if (fit > query->best) {
 		query->best = fit;
 		query->index = index;
+		query->value = symbol.st_value;
+		query->several = false;
+	} else if (fit == FIT_HIDDEN && query->best == FIT_HIDDEN) {
+		query->several |= symbol.st_value != query->value;
 	}
 	return query->best == FIT_DEFAULT;
 }
@@ -222,6 +228,8 @@ int inj_elf_dynamic_lookup(const struct inj_elf *elf, const char *name, const ch
 		search_sysv_hash(elf, &query);
 	if (query.best == FIT_NONE)
 		return -ENOENT;
+	if (query.several)
+		return -ENOTUNIQ;
 	*ret_index = query.index;
 	return 0;
 }

@@ -152,8 +152,10 @@ const char *inj_elf_symbol_file(const struct inj_elf *elf, size_t index);
 
 /*
  * Find a defined exported symbol through DT_GNU_HASH, else DT_HASH, by the dynamic linker's rules.
- * version: NULL asks for the default version; a name without any version matches every version.
- * ret_index: as in the dynamic symbol table. Return: 0 or -ENOENT.
+ * version: NULL asks for the default version, else for the only one there is; a name without any
+ *   version matches every version.
+ * ret_index: as in the dynamic symbol table. Return: 0, -ENOENT, or -ENOTUNIQ when no version was
+ *   asked for and there are several, none of them the default.
  */
 int inj_elf_dynamic_lookup(const struct inj_elf *elf, const char *name, const char *version,
 			   size_t *ret_index);

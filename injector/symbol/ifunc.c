@@ -72,6 +72,50 @@ static bool read_slot(const struct inj_modules *modules, const struct inj_module
 	return true;
 }
 
+/* The IFUNC that a slot was bound for, when it is not the one at hand. */
+static bool find_other(const struct inj_module *module, const struct inj_elf_rela *rela,
+		       const struct inj_symbol *ifunc, struct inj_symbol *ret)
+{
+	struct inj_elf_symbol symbol;
+
+	if (rela->type == R_X86_64_IRELATIVE) {
+		*ret = (struct inj_symbol){ .address = module->bias + (uint64_t)rela->addend,
+					    .type = STT_GNU_IFUNC, .module = module };
+		return module == ifunc->module && ret->address != ifunc->address;
+	}
+	if ((rela->type != R_X86_64_JUMP_SLOT && rela->type != R_X86_64_GLOB_DAT) ||
+	    inj_elf_symbol(module->elf, SHT_DYNSYM, rela->symbol, &symbol) < 0)
+		return false;
+	return symtab_find_exported(ifunc->module, symbol.name, symbol.version, ret) &&
+	       ret->type == STT_GNU_IFUNC && ret->address != ifunc->address;
+}
+
+bool inj_resolve_ifunc_shared(const struct inj_modules *modules, const struct inj_symbol *ifunc,
+			      inj_addr implementation, struct inj_symbol *ret)
+{
+	for (size_t i = 0; i < modules->n_items; i++) {
+		const struct inj_module *module = modules->items[i];
+		size_t n = module->kind == INJ_MODULE_VDSO ? 0 : inj_elf_n_rela(module->elf);
+
+		for (size_t k = 0; k < n; k++) {
+			const struct inj_elf_rela *rela = inj_elf_relocation_at(module->elf, k);
+			struct inj_symbol other, named;
+			inj_addr bound;
+
+			if (!rela || !find_other(module, rela, ifunc, &other) ||
+			    !read_slot(modules, module, rela, &other, &bound) ||
+			    bound != implementation)
+				continue;
+			*ret = inj_symbol_at(modules, other.address, &named) &&
+					       named.address == other.address ?
+				       named :
+				       other;
+			return true;
+		}
+	}
+	return false;
+}
+
 int inj_resolve_ifunc_bound(const struct inj_modules *modules, const struct inj_symbol *ifunc,
 			    inj_addr *ret)
 {

@@ -102,21 +102,31 @@ int refuse_ambiguous(const struct question *question, const struct candidates *l
 {
 	struct text text = {.used = 0};
 	size_t n = list->n < MAX_LISTED ? list->n : MAX_LISTED;
-	bool one_module = true;
+	bool one_module = true, versions = true;
 
 	add(&text, "%zu symbols are named %.100s:", list->n_all, question->name);
 	for (size_t i = 0; i < n; i++) {
 		const struct inj_symbol *symbol = &list->items[i];
 
-		add(&text, " %.40s:%.40s:%.60s@%#llx", symbol->module->name,
-		    symbol->file ? symbol->file : "?", symbol->name,
-		    (unsigned long long)symbol->address);
+		add(&text, " %.40s:%.40s:%.60s%s%.40s@%#llx", symbol->module->name,
+		    symbol->file ? symbol->file : "?", symbol->name, symbol->version ? "@" : "",
+		    symbol->version ? symbol->version : "", (unsigned long long)symbol->address);
 		one_module &= symbol->module == list->items[0].module;
+		versions &= symbol->version && !symbol->file;
 	}
 	if (n < list->n_all)
 		add(&text, " and %zu more", list->n_all - n);
-	add(&text, one_module ? "; choose one by DSU_SYMBOL(file, name)"
-			      : "; choose the module by DSU_REPLACE_IN");
+	if (!one_module)
+		add(&text, "; choose the module by DSU_REPLACE_IN");
+	else if (!versions)
+		add(&text, "; choose one by DSU_SYMBOL(file, name)");
+	else if (question->function)
+		add(&text, "; choose the version by DSU_REPLACE_NAMED(\"%.60s\", \"\", "
+			   "\"%.60s@VERSION\", new)",
+		    list->items[0].module->name, question->name);
+	else
+		add(&text, "; choose the version by .symver, and link the patch with %.60s",
+		    list->items[0].module->name);
 	int r = inj_refuse(why, INJ_AMBIGUOUS_SYMBOL, "%s", text.bytes);
 
 	if (why && list->n)

@@ -191,27 +191,52 @@ static int take_only(const struct question *question, const struct candidates *l
 	return 0;
 }
 
+static int find_function(struct question *question, struct inj_symbol *ret, struct inj_why *why)
+{
+	const struct inj_module *module =
+		question->module ? question->module : inj_modules_main(question->modules);
+	struct candidates list = {.n = 0};
+	int r;
+
+	if (find_exported(question, module, ret))
+		return 0;
+	r = find_any(question, module, &list);
+	if (r == 0 && list.n_all == 0 && !question->module)
+		r = find_elsewhere(question, module, &list);
+	return r < 0 ? memory_short(question, r, why) : take_only(question, &list, ret, why);
+}
+
+/* NAME@VERSION and NAME@@VERSION name one version; ret_name is owned by the caller. */
+static int split_version(const char *name, char **ret_name, const char **ret_version)
+{
+	const char *at = *name ? strchr(name + 1, '@') : NULL;
+	const char *version = at ? at + strspn(at, "@") : "";
+	char *base = *version ? strndup(name, (size_t)(at - name)) : strdup(name);
+
+	if (!base)
+		return -ENOMEM;
+	*ret_name = base;
+	*ret_version = *version ? version : NULL;
+	return 0;
+}
+
 int inj_resolve_function(const struct inj_modules *modules, const char *module_name,
 			 const char *file, const char *name, struct inj_symbol *ret,
 			 struct inj_why *why)
 {
-	struct question question = {
-		.modules = modules, .file = file, .name = name, .function = true};
-	const struct inj_module *module = inj_modules_main(modules);
-	struct candidates list = {.n = 0};
-	int r;
+	INJ_FREE char *base = NULL;
+	struct question question = {.modules = modules, .file = file, .function = true};
+	int r = split_version(name, &base, &question.version);
 
+	question.name = r == 0 ? base : name;
+	if (r < 0)
+		return memory_short(&question, r, why);
 	if (module_name) {
-		module = question.module = inj_modules_named(modules, module_name);
-		if (!module)
+		question.module = inj_modules_named(modules, module_name);
+		if (!question.module)
 			return refuse_module(modules, module_name, why);
 	}
-	if (find_exported(&question, module, ret))
-		return 0;
-	r = find_any(&question, module, &list);
-	if (r == 0 && list.n_all == 0 && !module_name)
-		r = find_elsewhere(&question, module, &list);
-	return r < 0 ? memory_short(&question, r, why) : take_only(&question, &list, ret, why);
+	return find_function(&question, ret, why);
 }
 
 /* Has the main program a copy of a library's variable, which then is the one in use? */
@@ -238,6 +263,22 @@ static bool find_global(const struct question *question, struct inj_symbol *ret)
 			return true;
 	}
 	return false;
+}
+
+/* The first module that exports several versions of the name and none as the default: all of them. */
+static int find_undecided(struct question *question, struct candidates *list)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < question->modules->n_items && r == 0 && list->n_all == 0; i++) {
+		const struct inj_module *module = question->modules->items[i];
+		size_t ignored;
+
+		if (!question->file && !question->version && module->kind != INJ_MODULE_VDSO &&
+		    inj_elf_dynamic_lookup(module->elf, question->name, NULL, &ignored) == -ENOTUNIQ)
+			r = find_any(question, module, list);
+	}
+	return r;
 }
 
 /* What the preferred module exports, unless that is not what the module itself uses. */
@@ -278,5 +319,7 @@ int inj_resolve_external(const struct inj_modules *modules, const struct inj_mod
 	/* Only who names a file can mean a private symbol of a third module. */
 	if (file && r == 0 && list.n_all == 0)
 		r = find_elsewhere(&question, main, &list);
+	if (r == 0 && list.n_all == 0)
+		r = find_undecided(&question, &list);
 	return r < 0 ? memory_short(&question, r, why) : take_only(&question, &list, ret, why);
 }

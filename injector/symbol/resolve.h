@@ -26,18 +26,19 @@ struct inj_symbol {
 /*
  * The function to be replaced.
  * module_name: NULL for "the main program, or the only other module that has it"; file: source file
- *   (base name or trailing path components) from DSU_SYMBOL, or NULL; name: without version.
+ *   (base name or trailing path components) from DSU_SYMBOL, or NULL; name: of one version as
+ *   NAME@VERSION (NAME@@VERSION is the same), else of the default one.
  * An exported function goes before private ones of that name, within a module and, when the main
  * program has none, among the others: it is what the dynamic linker and every caller outside
  * mean by the name, and the answer must not depend on installed debug files. Of several versions
- * the default one is meant. A global symbol has no known source file; when no other candidate
+ * without a default none is taken. A global symbol has no known source file; when no other candidate
  * matches `file` and just one such symbol has the name, it is taken.
  * State: any.
  * Return: 0.
  * Errors: INJ_NO_SUCH_SYMBOL (says where it looked, proposes near names, says whether the module is
  *   stripped and which debug file would help; also for data where a function is wanted);
  *   INJ_AMBIGUOUS_SYMBOL (lists up to 8 candidates as module:file:name@address and how to choose
- *   with DSU_SYMBOL or DSU_REPLACE_IN); negative errno.
+ *   with DSU_SYMBOL, DSU_REPLACE_IN or DSU_REPLACE_NAMED); negative errno.
  */
 int inj_resolve_function(const struct inj_modules *modules, const char *module_name,
 			 const char *file, const char *name, struct inj_symbol *ret,
@@ -86,5 +87,15 @@ int inj_symbol_siblings(const struct inj_modules *modules, const struct inj_symb
  */
 int inj_resolve_ifunc_bound(const struct inj_modules *modules, const struct inj_symbol *ifunc,
 			    inj_addr *ret);
+
+/*
+ * Another IFUNC of the same module for which the target uses the same implementation: whoever
+ * changes that code changes both (memcpy and memmove of glibc share theirs on many processors).
+ * implementation: from inj_resolve_ifunc_bound().
+ * State: running or held.
+ * Return: true and the other IFUNC. Errors: none; IFUNCs that no slot shows are not seen.
+ */
+bool inj_resolve_ifunc_shared(const struct inj_modules *modules, const struct inj_symbol *ifunc,
+			      inj_addr implementation, struct inj_symbol *ret);
 
 #endif

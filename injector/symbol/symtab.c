@@ -350,6 +350,23 @@ static void find_matching(const struct inj_module *module, const struct source *
 			add_candidate(ret, &symbol);
 }
 
+/* An exported name of which several versions exist and none is the default: all of them. */
+static void find_versions(const struct inj_module *module, const struct source *source,
+			  const char *name, struct candidates *ret)
+{
+	struct inj_symbol symbol;
+	size_t ignored;
+
+	if (!source->elf ||
+	    inj_elf_dynamic_lookup(module->elf, name, NULL, &ignored) != -ENOTUNIQ)
+		return;
+	for (uint32_t i = 1; i < source->table.n_symbols; i++)
+		if (source_is_definition(&source->table.symbols[i]) &&
+		    strcmp(raw_name(source, i), name) == 0 &&
+		    source_symbol(module, source, i, &symbol))
+			add_candidate(ret, &symbol);
+}
+
 int symtab_find(const struct inj_modules *modules, const struct inj_module *module,
 		const char *name, struct candidates *ret)
 {
@@ -366,6 +383,8 @@ int symtab_find(const struct inj_modules *modules, const struct inj_module *modu
 		return r;
 	if (symtab_find_exported(module, name, NULL, &exported))
 		add_candidate(ret, &exported);
+	else
+		find_versions(module, &index->exported, name, ret);
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(order) && (i == 0 || ret->n == 0); i++)
 		find_matching(module, &index->named, name, order[i], ret);
 	return 0;
