@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Exchanging code of a target. Every piece is compared with what the plan expects before it is written and read back
- * afterwards; a call that fails undoes what it did, last piece first. The order of pieces is the caller's: earlier ones
- * must be harmless without the later ones.
+ * Exchanging code of a target. Every piece is compared with what the plan expects before it is
+ * written and read back afterwards, all pieces at once, because threads wait meanwhile; a call
+ * that fails undoes what it did, last piece first. The order of pieces is the caller's: earlier
+ * ones must be harmless without the later ones.
  */
 #include "injector/txn/code.h"
 
@@ -17,6 +18,12 @@
 struct inj_writer {
 	const struct inj_process *process;
 	int fd;
+};
+
+/* Bytes of a target where a piece is to be. */
+struct piece {
+	uint8_t bytes[7];
+	bool written; /* by the call under way */
 };
 
 int inj_writer_new(const struct inj_process *process, struct inj_writer **ret, struct inj_why *why)
@@ -45,38 +52,47 @@ void inj_writer_free(struct inj_writer *writer)
 	free(writer);
 }
 
-static int read_piece(const struct inj_writer *writer, const struct inj_code_write *write,
-		      uint8_t found[7])
+/* What stands at the pieces now, all of them in one go. ret_found: n of them. */
+static int read_pieces(const struct inj_writer *writer, const struct inj_code_write *writes,
+		       size_t n, struct piece *ret_found)
 {
-	ssize_t n = pread(writer->fd, found, write->n, (off_t)write->address);
+	INJ_FREE struct inj_mem_part *parts = calloc(n ? n : 1, sizeof(*parts));
 
-	if (n < 0)
-		return -errno;
-	/* Nothing at all: the address space is gone, by exit or by exec. */
-	if (n == 0)
-		return -ESRCH;
-	return n == write->n ? 0 : -EFAULT;
+	if (!parts)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		parts[i] = (struct inj_mem_part){ writes[i].address, ret_found[i].bytes,
+						  writes[i].n };
+	return inj_mem_read_parts(writer->process, parts, n);
+}
+
+/* The same byte again: the page becomes the target's own, its contents stay. */
+static int touch(struct inj_writer *writer, inj_addr address, uint8_t byte, inj_addr *last_page)
+{
+	int r = 0;
+
+	if (INJ_PAGE_DOWN(address) != *last_page)
+		r = inj_mem_write(writer->fd, address, &byte, 1);
+	*last_page = INJ_PAGE_DOWN(address);
+	return r;
 }
 
 int inj_writer_prefault(struct inj_writer *writer, const struct inj_code_write *writes, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		uint8_t found[7];
-		int r = read_piece(writer, &writes[i], found);
+	INJ_FREE struct piece *found = calloc(n ? n : 1, sizeof(*found));
+	inj_addr last_page = UINT64_MAX;
+	int r = found ? read_pieces(writer, writes, n, found) : -ENOMEM;
 
-		if (r < 0)
-			return r;
-		if (memcmp(found, writes[i].before, writes[i].n) != 0)
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const size_t end = writes[i].n - 1u;
+
+		if (memcmp(found[i].bytes, writes[i].before, writes[i].n) != 0)
 			return -EBUSY;
-		/* The same byte again: the page becomes the target's own, its contents stay. */
-		r = inj_mem_write(writer->fd, writes[i].address, found, 1);
-		if (r == 0 && inj_code_tears(&writes[i]))
-			r = inj_mem_write(writer->fd, writes[i].address + writes[i].n - 1,
-					  &found[writes[i].n - 1], 1);
-		if (r < 0)
-			return r;
+		r = touch(writer, writes[i].address, found[i].bytes[0], &last_page);
+		if (r == 0)
+			r = touch(writer, writes[i].address + end, found[i].bytes[end], &last_page);
 	}
-	return 0;
+	return r;
 }
 
 static void hex(const uint8_t *bytes, size_t n, char *text, size_t size)
@@ -101,70 +117,132 @@ static int refuse_foreign(const struct inj_writer *writer, const struct inj_code
 			  (unsigned long long)write->address, writer->process->pid, is, was);
 }
 
-/* One piece from `from` to `to`. ret_written: false when it stood there already. */
-static int exchange(struct inj_writer *writer, const struct inj_code_write *write,
-		    const uint8_t *from, const uint8_t *to, bool *ret_written, struct inj_why *why)
-{
-	uint8_t found[7];
-	int r = read_piece(writer, write, found);
+/* One exchange of many pieces, in either direction. */
+struct exchange {
+	struct inj_writer *writer;
+	const struct inj_code_write *writes;
+	size_t n;
+	bool install;
+	struct piece *pieces;
+};
 
-	if (r < 0)
-		return inj_broke(why, r, "reading code at 0x%llx of process %d",
-				 (unsigned long long)write->address, writer->process->pid);
-	if (memcmp(found, to, write->n) == 0)
+static const uint8_t *old_bytes(const struct exchange *exchange, size_t i)
+{
+	return exchange->install ? exchange->writes[i].before : exchange->writes[i].after;
+}
+
+static const uint8_t *new_bytes(const struct exchange *exchange, size_t i)
+{
+	return exchange->install ? exchange->writes[i].after : exchange->writes[i].before;
+}
+
+static bool stands(const struct exchange *exchange, size_t i, const uint8_t *bytes)
+{
+	return memcmp(exchange->pieces[i].bytes, bytes, exchange->writes[i].n) == 0;
+}
+
+static int write_piece(struct exchange *exchange, size_t i, struct inj_why *why)
+{
+	const struct inj_code_write *write = &exchange->writes[i];
+	int r = 0;
+
+	if (stands(exchange, i, new_bytes(exchange, i)))
 		return 0;
-	if (memcmp(found, from, write->n) != 0)
-		return refuse_foreign(writer, write, found, why);
-	r = inj_mem_write(writer->fd, write->address, to, write->n);
-	if (r == 0)
-		r = read_piece(writer, write, found);
-	if (r == 0 && memcmp(found, to, write->n) != 0)
-		r = -EIO;
+	if (!stands(exchange, i, old_bytes(exchange, i)))
+		return refuse_foreign(exchange->writer, write, exchange->pieces[i].bytes, why);
+	exchange->pieces[i].written = true;
+	r = inj_mem_write(exchange->writer->fd, write->address, new_bytes(exchange, i), write->n);
 	if (r < 0)
 		return inj_broke(why, r, "writing code at 0x%llx of process %d",
-				 (unsigned long long)write->address, writer->process->pid);
-	*ret_written = true;
+				 (unsigned long long)write->address,
+				 exchange->writer->process->pid);
 	return 0;
 }
 
-/* What a failed call did is taken back; bytes that cannot be taken back are told. */
-static void take_back(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,
-		      const bool *written, struct inj_why *why)
+/* Installing ends at the first failure. Putting back goes as far as it can: every piece counts. */
+static int write_pieces(struct exchange *exchange, struct inj_why *why)
 {
-	for (size_t i = n; i-- > 0;) {
-		struct inj_why second = {};
-		bool done;
+	int first = 0;
 
-		if (written[i] && exchange(writer, &writes[i], writes[i].after, writes[i].before, &done,
-					   &second) != 0)
-			inj_why_append(why, &second);
+	for (size_t k = 0; k < exchange->n && !(first != 0 && exchange->install); k++) {
+		const size_t i = exchange->install ? k : exchange->n - 1 - k;
+		const int r = write_piece(exchange, i, first == 0 ? why : NULL);
+
+		first = first ? first : r;
+		if (r == 0)
+			inj_fault_point(exchange->install ? "site-written" : "site-restored");
 	}
+	return first;
+}
+
+static int read_now(struct exchange *exchange, struct inj_why *why)
+{
+	const int r = read_pieces(exchange->writer, exchange->writes, exchange->n,
+				  exchange->pieces);
+
+	return r == 0 ? 0 :
+			inj_broke(why, r, "reading code of process %d",
+				  exchange->writer->process->pid);
+}
+
+static int read_back(struct exchange *exchange, struct inj_why *why)
+{
+	int r = read_now(exchange, why);
+
+	for (size_t i = 0; r == 0 && i < exchange->n; i++)
+		if (exchange->pieces[i].written && !stands(exchange, i, new_bytes(exchange, i)))
+			r = inj_broke(why, -EIO, "writing code at 0x%llx of process %d",
+				      (unsigned long long)exchange->writes[i].address,
+				      exchange->writer->process->pid);
+	return r;
+}
+
+/* What a failed installation did is taken back; bytes that cannot be taken back are told. */
+static void take_back(struct exchange *exchange, struct inj_why *why)
+{
+	struct inj_why second = {};
+	int r = 0;
+
+	for (size_t i = exchange->n; i-- > 0;) {
+		const struct inj_code_write *write = &exchange->writes[i];
+
+		if (exchange->pieces[i].written &&
+		    inj_mem_write(exchange->writer->fd, write->address, write->before, write->n) < 0)
+			r = -EIO;
+	}
+	if (r == 0)
+		r = read_now(exchange, NULL);
+	for (size_t i = 0; r == 0 && i < exchange->n; i++)
+		if (exchange->pieces[i].written && !stands(exchange, i, old_bytes(exchange, i)))
+			r = -EIO;
+	if (r == 0)
+		return;
+	inj_broke(&second, r, "taking back what was written to process %d",
+		  exchange->writer->process->pid);
+	inj_why_append(why, &second);
 }
 
 static int run(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,
 	       bool install, struct inj_why *why)
 {
-	INJ_FREE bool *written = calloc(n ? n : 1, sizeof(*written));
-	int first = 0;
+	INJ_FREE struct piece *pieces = calloc(n ? n : 1, sizeof(*pieces));
+	struct exchange exchange = { writer, writes, n, install, pieces };
+	int r;
 
-	if (!written)
+	if (!pieces)
 		return inj_broke(why, -ENOMEM, "changing code of process %d", writer->process->pid);
-	for (size_t k = 0; k < n; k++) {
-		size_t i = install ? k : n - 1 - k;
-		const struct inj_code_write *write = &writes[i];
-		const uint8_t *from = install ? write->before : write->after;
-		const uint8_t *to = install ? write->after : write->before;
-		int r = exchange(writer, write, from, to, &written[i], why);
+	r = read_now(&exchange, why);
+	if (r != 0)
+		return r;
+	r = write_pieces(&exchange, why);
+	if (r == 0 || !install) {
+		const int second = read_back(&exchange, r == 0 ? why : NULL);
 
-		if (r != 0 && install) {
-			take_back(writer, writes, n, written, why);
-			return r;
-		}
-		/* Putting back goes as far as it can: every piece that is back is better than none. */
-		first = first ? first : r;
-		inj_fault_point(install ? "site-written" : "site-restored");
+		r = r ? r : second;
 	}
-	return first;
+	if (r != 0 && install)
+		take_back(&exchange, why);
+	return r;
 }
 
 int inj_writer_install(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,
