@@ -42,11 +42,13 @@ static int resolve_external(const struct upd_subject *subject, const struct upd_
 	return found ? 0 : refusal;
 }
 
-static int bind_tls(const struct upd_subject *subject, const struct inj_symbol *symbol,
-		    struct inj_binding *binding, struct inj_why *why)
+static int bind_tls(const struct upd_subject *subject, const struct inj_external *external,
+		    const struct inj_symbol *symbol, struct inj_binding *binding,
+		    struct inj_why *why)
 {
-	int64_t block;
-	int r = inj_module_tls(subject->modules, symbol->module, &binding->tls_module_id, &block, why);
+	int64_t block = 0;
+	int r = inj_module_tls(subject->modules, symbol->module, &binding->tls_module_id,
+			       external->wants_tp_offset ? &block : NULL, why);
 
 	if (r != 0)
 		return r;
@@ -87,7 +89,7 @@ static int bind_one(const struct upd_subject *subject, struct upd_plan *plan, si
 				  "Declare it as the program does.",
 				  external->name, symbol.module->name);
 	if (symbol.type == STT_TLS)
-		return bind_tls(subject, &symbol, binding, why);
+		return bind_tls(subject, external, &symbol, binding, why);
 	binding->address = symbol.address;
 	if (symbol.type == STT_GNU_IFUNC &&
 	    inj_resolve_ifunc_bound(subject->modules, &symbol, &binding->address) != 0)

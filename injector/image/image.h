@@ -45,7 +45,7 @@ struct inj_binding {
 	bool is_tls;
 	uint64_t tls_module_id; /* DTPMOD64 */
 	uint64_t tls_offset;    /* DTPOFF64: bytes from the start of the module's block */
-	int64_t tp_offset;      /* TPOFF64: bytes from the thread pointer */
+	int64_t tp_offset;      /* TPOFF64: bytes from the thread pointer; if the external wants it */
 };
 
 /*

@@ -219,6 +219,22 @@ static int add_external(struct inj_patch_file *file, uint32_t index, struct inj_
 	return 0;
 }
 
+/* What these relocations ask has no answer when a variable lies elsewhere in every thread. */
+static void note_tp_offsets(struct inj_patch_file *file)
+{
+	for (size_t i = 0; i < file->n_by_place; i++) {
+		const struct inj_elf_rela *rela = file->by_place[i];
+		enum inj_reloc_kind kind = inj_reloc_rule(rela->type)->kind;
+		uint32_t external = rela->symbol < file->symbols.n_symbols ?
+					    file->external_of[rela->symbol] :
+					    INJ_NO_EXTERNAL;
+
+		if (external != INJ_NO_EXTERNAL &&
+		    (kind == INJ_RELOC_TLS_TP || kind == INJ_RELOC_TLS_DESCRIPTOR))
+			file->public.externals[external].wants_tp_offset = true;
+	}
+}
+
 static int read_externals(struct inj_patch_file *file, struct inj_why *why)
 {
 	size_t n = 0;
@@ -237,6 +253,7 @@ static int read_externals(struct inj_patch_file *file, struct inj_why *why)
 		if (r)
 			return r;
 	}
+	note_tp_offsets(file);
 	return 0;
 }
 

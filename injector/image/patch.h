@@ -29,6 +29,7 @@ struct inj_external {
 	const char *name;    /* decoded: the name to look for in the target */
 	const char *version; /* NULL: none */
 	bool weak;
+	bool wants_tp_offset; /* a relocation asks how far from the thread pointer it is */
 	uint8_t type;        /* STT_* as far as the patch says */
 	uint32_t symbol;     /* index in the patch's dynsym */
 };

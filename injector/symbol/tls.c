@@ -120,7 +120,7 @@ int inj_module_tls(const struct inj_modules *modules, const struct inj_module *m
 				why, INJ_UNSUPPORTED_TLS,
 				"thread-local variables of %s are allocated thread by thread, "
 				"at no fixed offset; build the patch with "
-				"-ftls-model=global-dynamic",
+				"-ftls-model=global-dynamic -mtls-dialect=gnu",
 				module->name);
 		*ret_tp_offset = -(int64_t)offset;
 	}

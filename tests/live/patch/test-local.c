@@ -58,6 +58,64 @@ ParameterizedTest(char model[8], local, variables_of_the_program)
 	}
 }
 
+struct kept {
+	char library[8];
+	char model[8];
+	bool refused;
+};
+
+/* In a thread from before the library came, in the main thread and in new ones; private and exported variables. */
+ParameterizedTestParameters(local, variables_of_libraries)
+{
+	static struct kept cases[] = {
+		{ "linked", "gd", false }, { "linked", "ie", false }, { "linked", "desc", false },
+		{ "fixed", "gd", false },  { "fixed", "ie", false },  { "fixed", "desc", false },
+		{ "loaded", "gd", false }, { "loaded", "ie", true },  { "loaded", "desc", true },
+	};
+
+	return cr_make_param_array(struct kept, cases, INJ_ARRAY_LENGTH(cases));
+}
+
+/* Ask a thread about a library. */
+static void expect_kept(struct victim *victim, const char *who, const struct kept *kept,
+			const char *answer)
+{
+	char question[32];
+
+	snprintf(question, sizeof(question), "%s %s", who, kept->library);
+	victim_expect(victim, question, answer);
+}
+
+ParameterizedTest(struct kept *kept, local, variables_of_libraries)
+{
+	UPDATE update = {};
+	VICTIM victim = NULL;
+	char patch[64];
+
+	need_root();
+	snprintf(patch, sizeof(patch), "tests/patches/traits/kept-%s-%s.so", kept->library,
+		 kept->model);
+	victim = victim_start("kept", NULL);
+	expect_kept(victim, "main", kept, "6");
+	if (kept->refused) {
+		expect_refusal(update_apply(&update, patch, victim->pid), INJ_UNSUPPORTED_TLS,
+			       "-ftls-model=global-dynamic -mtls-dialect=gnu");
+		expect_kept(victim, "main", kept, "7");
+		return;
+	}
+	expect_result(update_apply(&update, patch, victim->pid), UPD_APPLIED);
+	expect_kept(victim, "main", kept, "106");
+	expect_kept(victim, "sum", kept, "1106");
+	expect_kept(victim, "other", kept, "105");
+	expect_kept(victim, "waiting", kept, "105");
+	expect_kept(victim, "waiting", kept, "205");
+	expect_result(update_revert(&update, "kept-v2", victim->pid), UPD_REVERTED);
+	expect_kept(victim, "waiting", kept, "206");
+	expect_kept(victim, "main", kept, "107");
+	expect_kept(victim, "other", kept, "6");
+	expect_kept(victim, "sum", kept, "1106");
+}
+
 Test(local, variables_of_its_own_are_refused)
 {
 	UPDATE update = {};
