@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "injector/base/clock.h"
+#include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "injector/txn/ours.h"
 #include "protocols/fill.h"
@@ -180,8 +181,10 @@ static void let_go_on(const struct inj_journal_view *view, const struct upd_subj
 {
 	const struct inj_journal_target *target = journal_of(view, subject);
 
-	if (target && (target->flags & INJ_JOURNAL_GUARDED))
-		syscall(SYS_pidfd_send_signal, subject->process->pidfd, SIGCONT, NULL, 0);
+	if (!target || !(target->flags & INJ_JOURNAL_GUARDED))
+		return;
+	syscall(SYS_pidfd_send_signal, subject->process->pidfd, SIGCONT, NULL, 0);
+	inj_fault_point("let-go-on");
 }
 
 static int close_strays(struct upd_subject *subject, uint64_t deadline_ns)

@@ -20,6 +20,7 @@
 #include "dsud/log.h"
 #include "dsud/registry/journal.h"
 #include "injector/base/cleanup.h"
+#include "injector/base/fault-point.h"
 
 /* Room for a record of every target of the largest update, with much to spare. */
 #define JOURNAL_BYTES (32u << 10)
@@ -155,6 +156,7 @@ static int write_targets(const struct dsud_state_dir *dir, const char *name,
 		inj_close_guard(&fd);
 		return r;
 	}
+	inj_fault_point("targets-made");
 	read_boot_id(boot_id, sizeof(boot_id));
 	fprintf(file, "boot %s\n", boot_id);
 	for (size_t i = 0; i < n_subjects; i++)
@@ -163,6 +165,7 @@ static int write_targets(const struct dsud_state_dir *dir, const char *name,
 	int r = fflush(file) != 0 || ferror(file) ? -errno : 0;
 
 	fclose(file);
+	inj_fault_point("targets-written");
 	return r;
 }
 
@@ -172,9 +175,11 @@ static int make_journal(const struct dsud_state_dir *dir, const char *name, int 
 
 	if (fd < 0)
 		return -errno;
+	inj_fault_point("journal-made");
 
 	int r = -posix_fallocate(fd, 0, JOURNAL_BYTES);
 
+	inj_fault_point("journal-reserved");
 	if (r < 0)
 		return r;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
@@ -214,8 +219,10 @@ void dsud_journal_remove(const struct dsud_state_dir *dir, const uint8_t id[DSUD
 	/* The list of targets last: without it a journal would be an orphan. */
 	name_file(name, "journal", id);
 	unlinkat(dir->fd, name, 0);
+	inj_fault_point("journal-removed");
 	name_file(name, "targets", id);
 	unlinkat(dir->fd, name, 0);
+	inj_fault_point("targets-removed");
 }
 
 /* --- leftovers ---------------------------------------------------------------------------- */
@@ -269,6 +276,14 @@ static int read_leftover(const struct dsud_state_dir *dir, const char *targets,
 	return 0;
 }
 
+static bool has_journal(const struct dsud_state_dir *dir, const uint8_t *id)
+{
+	char name[NAME_BYTES];
+
+	name_file(name, "journal", id);
+	return faccessat(dir->fd, name, F_OK, 0) == 0 || errno != ENOENT;
+}
+
 void dsud_leftover_deinit(struct dsud_leftover *leftover)
 {
 	if (!leftover)
@@ -291,6 +306,9 @@ static bool consider(const struct dsud_state_dir *dir, const char *name,
 		*ret = leftover;
 		return true;
 	}
+	/* A death while the list was being written: then there is no journal, and nothing began. */
+	if (r == -EBADMSG && !has_journal(dir, leftover.id))
+		r = -ESTALE;
 	if (r == -ESTALE)
 		dsud_journal_remove(dir, leftover.id);
 	else

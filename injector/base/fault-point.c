@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns the named points at which a test lets a process die. Nothing happens unless DSUD_FAULT
- * is set. A specification that cannot be read kills at the first point that is passed: a test
- * with a spelling mistake must fail loudly, not pass because nothing was tried.
+ * Owns the named points at which a test lets a process die. Nothing happens unless DSUD_FAULT or
+ * DSUD_FAULT_TRACE is set; whether they are is looked up once in every process, so that a point
+ * costs one load, also where a hold counts in microseconds. A specification that cannot
+ * be read kills at the first point that is passed: a test with a spelling mistake must fail
+ * loudly, not pass because nothing was tried.
  */
 #include "injector/base/fault-point.h"
 
 #ifdef DSU_FAULT_POINTS
 
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,14 +66,62 @@ static void (*find_action(const char *name))(void)
 	return NULL;
 }
 
-void inj_fault_point(const char *name)
+enum look { NOT_YET, DISARMED, ARMED };
+
+static atomic_int looked;
+
+/* A child may find another environment, set for it alone. */
+static void look_again(void)
+{
+	atomic_store(&looked, NOT_YET);
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, look_again);
+}
+
+static bool is_set(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value;
+}
+
+static bool is_armed(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int seen = atomic_load_explicit(&looked, memory_order_relaxed);
+
+	if (seen == NOT_YET) {
+		pthread_once(&once, watch_forks);
+		seen = is_set("DSUD_FAULT") || is_set("DSUD_FAULT_TRACE") ? ARMED : DISARMED;
+		atomic_store(&looked, seen);
+	}
+	return seen == ARMED;
+}
+
+/* One write, so that lines of several processes do not mix. */
+static void trace(const char *path, const char *name)
+{
+	char line[128];
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	size_t length = strlen(name);
+
+	if (fd < 0)
+		return;
+	if (length < sizeof(line)) {
+		memcpy(line, name, length);
+		line[length] = '\n';
+		if (write(fd, line, length + 1) < 0)
+			die();
+	}
+	close(fd);
+}
+
+static void act(const char *armed, const char *name)
 {
 	static atomic_ulong n_passed;
-	const char *armed = getenv("DSUD_FAULT");
-
-	if (!armed || !*armed)
-		return;
-
 	size_t length = strcspn(armed, ":");
 	const char *rest = armed + length;
 	unsigned long count = 1;
@@ -86,6 +140,20 @@ void inj_fault_point(const char *name)
 	if (strlen(name) == length && memcmp(name, armed, length) == 0 &&
 	    atomic_fetch_add(&n_passed, 1) + 1 == count)
 		action();
+}
+
+void inj_fault_point(const char *name)
+{
+	/* Points stand before the code has looked at errno. */
+	const int saved = errno;
+
+	if (!is_armed())
+		return;
+	if (is_set("DSUD_FAULT_TRACE"))
+		trace(getenv("DSUD_FAULT_TRACE"), name);
+	if (is_set("DSUD_FAULT"))
+		act(getenv("DSUD_FAULT"), name);
+	errno = saved;
 }
 
 #endif

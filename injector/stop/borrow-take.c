@@ -155,6 +155,7 @@ int inj_borrow_write(pid_t tid, inj_addr address, const void *bytes, size_t leng
 	struct iovec remote = {(void *)(uintptr_t)address, length};
 	ssize_t done = process_vm_writev(tid, &local, 1, &remote, 1, 0);
 
+	inj_fault_point("stack-written");
 	if (done < 0)
 		return -errno;
 	return (size_t)done == length ? 0 : -EFAULT;

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "injector/base/clock.h"
+#include "injector/base/fault-point.h"
 #include "injector/stop/ptrace-priv.h"
 
 /* Linux 5.13 and 6.4; newer than the headers we build against. */
@@ -47,30 +48,40 @@ static int request(int what, pid_t tid, uintptr_t address, uintptr_t data)
 											   : 0;
 }
 
+/* A request that changes the thread, and the point after it. */
+static int change(const char *point, int what, pid_t tid, uintptr_t address, uintptr_t data)
+{
+	int r = request(what, tid, address, data);
+
+	inj_fault_point(point);
+	return r;
+}
+
 int inj_pt_seize(pid_t tid, unsigned long options)
 {
-	return request(PTRACE_SEIZE, tid, 0, options);
+	return change("thread-seized", PTRACE_SEIZE, tid, 0, options);
 }
 
 int inj_pt_set_options(pid_t tid, unsigned long options)
 {
-	return request(PTRACE_SETOPTIONS, tid, 0, options);
+	return change("options-set", PTRACE_SETOPTIONS, tid, 0, options);
 }
 
 int inj_pt_interrupt(pid_t tid)
 {
-	return request(PTRACE_INTERRUPT, tid, 0, 0);
+	return change("thread-interrupted", PTRACE_INTERRUPT, tid, 0, 0);
 }
 
 int inj_pt_resume(pid_t tid, enum inj_resume how, int signal)
 {
-	return request(how == INJ_RESUME_TO_SYSCALL ? PTRACE_SYSCALL : PTRACE_CONT, tid, 0,
-		       (uintptr_t)signal);
+	return change("thread-resumed",
+		      how == INJ_RESUME_TO_SYSCALL ? PTRACE_SYSCALL : PTRACE_CONT, tid, 0,
+		      (uintptr_t)signal);
 }
 
 int inj_pt_detach(pid_t tid, int signal)
 {
-	return request(PTRACE_DETACH, tid, 0, (uintptr_t)signal);
+	return change("thread-detached", PTRACE_DETACH, tid, 0, (uintptr_t)signal);
 }
 
 int inj_pt_get_regs(pid_t tid, struct user_regs_struct *ret)
@@ -80,13 +91,13 @@ int inj_pt_get_regs(pid_t tid, struct user_regs_struct *ret)
 
 int inj_pt_set_regs(pid_t tid, const struct user_regs_struct *regs)
 {
-	return request(PTRACE_SETREGS, tid, 0, (uintptr_t)regs);
+	return change("registers-set", PTRACE_SETREGS, tid, 0, (uintptr_t)regs);
 }
 
 int inj_pt_set_number(pid_t tid, long number)
 {
-	return request(PTRACE_POKEUSER, tid, offsetof(struct user, regs.orig_rax),
-		       (uintptr_t)number);
+	return change("number-set", PTRACE_POKEUSER, tid, offsetof(struct user, regs.orig_rax),
+		      (uintptr_t)number);
 }
 
 int inj_pt_get_mask(pid_t tid, uint64_t *ret)
@@ -96,7 +107,7 @@ int inj_pt_get_mask(pid_t tid, uint64_t *ret)
 
 int inj_pt_set_mask(pid_t tid, uint64_t mask)
 {
-	return request(PTRACE_SETSIGMASK, tid, MASK_BYTES, (uintptr_t)&mask);
+	return change("mask-set", PTRACE_SETSIGMASK, tid, MASK_BYTES, (uintptr_t)&mask);
 }
 
 int inj_pt_get_xstate(pid_t tid, void *image, size_t size, size_t *ret_length)
@@ -113,7 +124,7 @@ int inj_pt_set_xstate(pid_t tid, const void *image, size_t length)
 {
 	struct iovec part = {(void *)(uintptr_t)image, length};
 
-	return request(PTRACE_SETREGSET, tid, NT_X86_XSTATE, (uintptr_t)&part);
+	return change("xstate-set", PTRACE_SETREGSET, tid, NT_X86_XSTATE, (uintptr_t)&part);
 }
 
 int inj_pt_get_message(pid_t tid, unsigned long *ret)

@@ -19,7 +19,10 @@
 
 static int send(const struct inj_process *process, int number)
 {
-	return syscall(SYS_pidfd_send_signal, process->pidfd, number, NULL, 0) < 0 ? -errno : 0;
+	int r = syscall(SYS_pidfd_send_signal, process->pidfd, number, NULL, 0) < 0 ? -errno : 0;
+
+	inj_fault_point("signal-sent");
+	return r;
 }
 
 int inj_guard_arm(const struct inj_process *process, bool stopped, bool *ret_armed,
@@ -60,5 +63,8 @@ int inj_guard_arm(const struct inj_process *process, bool stopped, bool *ret_arm
 
 int inj_guard_disarm(const struct inj_process *process, bool armed)
 {
-	return armed ? send(process, SIGCONT) : 0;
+	int r = armed ? send(process, SIGCONT) : 0;
+
+	inj_fault_point("guard-disarmed");
+	return r;
 }

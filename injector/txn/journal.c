@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "injector/base/fault-point.h"
+
 #define JOURNAL_MAGIC 0x314c4e524a555344ull /* "DSUJRNL1" */
 
 struct file_header {
@@ -60,6 +62,7 @@ static int put(int fd, const void *bytes, size_t length, size_t offset)
 	do
 		n = pwrite(fd, bytes, length, (off_t)offset);
 	while (n < 0 && errno == EINTR);
+	inj_fault_point("journal-written");
 	if (n < 0)
 		return -errno;
 	return n == (ssize_t)length ? 0 : -ENOSPC;

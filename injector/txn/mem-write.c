@@ -8,6 +8,8 @@
 
 #include <unistd.h>
 
+#include "injector/base/fault-point.h"
+
 int inj_mem_write(int fd, inj_addr address, const void *bytes, size_t length)
 {
 	const uint8_t *from = bytes;
@@ -15,6 +17,7 @@ int inj_mem_write(int fd, inj_addr address, const void *bytes, size_t length)
 	while (length > 0) {
 		ssize_t n = pwrite(fd, from, length, (off_t)address);
 
+		inj_fault_point("memory-written");
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)

@@ -85,14 +85,26 @@ static int check_fetched(int fd)
 	return fcntl(fd, F_GET_SEALS) == 0 && status.st_nlink == 0 && status.st_size == 0 ? 0 : -EPERM;
 }
 
-/* Size and view of the fetched file. Pages are reserved now: a full machine must show here, not as SIGBUS in the target. */
+/* Pages are reserved now: a full machine must show here, not as SIGBUS in the target. */
+static int reserve(int fd, size_t bytes)
+{
+	int r = ftruncate(fd, (off_t)bytes) < 0 || fallocate(fd, 0, 0, (off_t)bytes) < 0 ||
+				fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0 ?
+			-errno :
+			0;
+
+	inj_fault_point("memfd-sized");
+	return r;
+}
+
+/* Size and view of the fetched file. */
 static int size_and_view(struct inj_space *space, size_t bytes, struct inj_why *why)
 {
 	void *view;
+	int r = reserve(space->fd, bytes);
 
-	if (ftruncate(space->fd, (off_t)bytes) < 0 || fallocate(space->fd, 0, 0, (off_t)bytes) < 0 ||
-	    fcntl(space->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
-		return inj_broke(why, -errno, "reserving %zu bytes for the patch", bytes);
+	if (r < 0)
+		return inj_broke(why, r, "reserving %zu bytes for the patch", bytes);
 	view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, space->fd, 0);
 	if (view == MAP_FAILED)
 		return inj_broke(why, -errno, "mapping the memory of the patch");
@@ -194,9 +206,11 @@ int inj_space_seal(struct inj_space *space)
 	if (space->view && munmap(space->view, space->bytes) < 0)
 		return -errno;
 	space->view = NULL;
-	if (fcntl(space->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) < 0)
-		return -errno;
-	return 0;
+
+	int r = fcntl(space->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) < 0 ? -errno : 0;
+
+	inj_fault_point("memfd-sealed");
+	return r;
 }
 
 void inj_space_deinit(struct inj_space *space)

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/fault/trace.h"
 #include "tests/support/child.h"
 #include "tests/support/need.h"
 #include "tests/support/update.h"
@@ -64,8 +65,8 @@ static void must(struct scene *scene, enum upd_kind kind, enum upd_result result
 		     update.report.targets[0].message);
 }
 
-/* Return: did the worker die at the point? */
-static bool die_at(struct scene *scene, enum upd_kind kind, const char *fault)
+/* Carry a request through in a child with this environment. Return: did it die? */
+static bool run_with(struct scene *scene, enum upd_kind kind, const char *variable, const char *value)
 {
 	int status;
 	pid_t worker = fork();
@@ -74,15 +75,19 @@ static bool die_at(struct scene *scene, enum upd_kind kind, const char *fault)
 	if (worker == 0) {
 		struct update update;
 
-		setenv("DSUD_FAULT", fault, 1);
+		setenv(variable, value, 1);
 		request(scene, kind, &update);
-		_exit(update.report.targets[0].result == UPD_APPLIED ||
-		      update.report.targets[0].result == UPD_REVERTED ? 0 : 3);
+		_exit(update.report.targets[0].code == 0 ? 0 : 3);
 	}
 	cr_assert_eq(waitpid(worker, &status, 0), worker);
-	cr_assert(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "%s: worker ended with %x", fault,
+	cr_assert(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "%s: worker ended with %x", value,
 		  status);
 	return WIFSIGNALED(status);
+}
+
+static bool die_at(struct scene *scene, enum upd_kind kind, const char *fault)
+{
+	return run_with(scene, kind, "DSUD_FAULT", fault);
 }
 
 static bool is_new(struct scene *scene, const char *fault)
@@ -94,11 +99,14 @@ static bool is_new(struct scene *scene, const char *fault)
 	return new;
 }
 
-static void recover(struct scene *scene, const char *fault)
+/* relapse: where the one who recovers dies first, NULL: he does not. */
+static void recover(struct scene *scene, const char *fault, const char *relapse)
 {
 	INJ_CLEANUP(update_done) struct update update;
 	const struct upd_target *target;
 
+	if (relapse)
+		die_at(scene, UPD_RECOVER, relapse);
 	request(scene, UPD_RECOVER, &update);
 	target = &update.report.targets[0];
 	cr_assert_eq(target->code, 0, "%s: %s", fault, target->message);
@@ -122,8 +130,11 @@ static void clean_round(struct scene *scene, const char *fault)
 	}
 }
 
+enum after { GOES_ON, STANDS_STILL, EITHER };
+
 /* Die, look, recover, look again. Return: did it die? */
-static bool try_point(struct scene *scene, enum upd_kind kind, const char *fault, bool stopped)
+static bool try_point(struct scene *scene, enum upd_kind kind, const char *fault, enum after after,
+		      const char *relapse)
 {
 	bool died;
 
@@ -131,13 +142,13 @@ static bool try_point(struct scene *scene, enum upd_kind kind, const char *fault
 		must(scene, UPD_APPLY, UPD_APPLIED, fault);
 	new_request(scene);
 	died = die_at(scene, kind, fault);
-	if (died && stopped)
+	if (died && after == STANDS_STILL)
 		child_await_state(scene->victim->pid, "T");
-	else
+	else if (after == GOES_ON)
 		victim_expect_above(scene->victim, "rounds",
 				    victim_ask_number(scene->victim, "rounds") + 1);
 	if (died)
-		recover(scene, fault);
+		recover(scene, fault, relapse);
 	if (is_new(scene, fault))
 		must(scene, UPD_REVERT, UPD_REVERTED, fault);
 	clean_round(scene, fault);
@@ -153,9 +164,10 @@ ParameterizedTestParameters(worker_death_guard, under_the_switch)
 
 ParameterizedTest(char function[16], worker_death_guard, under_the_switch)
 {
-	static const char *const applying[] = { "guard-armed:1", "site-written:1", "before-commit:1",
-						"committed:1" };
-	static const char *const reverting[] = { "guard-armed:1", "site-restored:1" };
+	static const char *const applying[] = { "signal-sent:1", "guard-armed:1", "site-written:1",
+						"before-commit:1", "committed:1" };
+	static const char *const reverting[] = { "guard-armed:1", "before-revert:1", "reverted:1",
+						 "site-restored:1" };
 	char patch[64];
 	struct scene scene = { .patch = patch, .patch_id = ENTRIES_ID, .question = function,
 			       .old_answer = "1", .new_answer = "1000" };
@@ -168,11 +180,55 @@ ParameterizedTest(char function[16], worker_death_guard, under_the_switch)
 		const char *fault = back ? reverting[i - INJ_ARRAY_LENGTH(applying)] : applying[i];
 
 		scene.victim = victim_start("entries", "3", NULL);
-		cr_assert(try_point(&scene, back ? UPD_REVERT : UPD_APPLY, fault, true),
+		cr_assert(try_point(&scene, back ? UPD_REVERT : UPD_APPLY, fault, STANDS_STILL,
+				    i % 2 ? "let-go-on:1" : NULL),
 			  "%s is not passed", fault);
 		victim_expect(scene.victim, "wrong", "0");
 		victim_free(scene.victim);
 	}
+	close(scene.journal_fd);
+}
+
+static void trace(struct scene *scene, enum upd_kind kind, struct passed_points *ret)
+{
+	char path[TRACE_PATH_BYTES];
+
+	scene->victim = victim_start("entries", "3", NULL);
+	if (kind == UPD_REVERT)
+		must(scene, UPD_APPLY, UPD_APPLIED, "tracing");
+	new_request(scene);
+	trace_begin(path);
+	cr_assert_not(run_with(scene, kind, "DSUD_FAULT_TRACE", path));
+	trace_end(path, ret);
+	victim_free(scene->victim);
+}
+
+/* Before, under and after the switch: whether the program stands still or not, it is whole in the end. */
+Test(worker_death_guard, at_every_point)
+{
+	struct scene scene = { .patch = "tests/patches/traits/entry-crossing.so", .patch_id = ENTRIES_ID,
+			       .question = "crossing", .old_answer = "1", .new_answer = "1000" };
+	size_t n_deaths = 0, n_tries = 0, pass;
+	struct passed_points points;
+	char fault[64];
+
+	need_root();
+	scene.journal_fd = memfd_create("journal", MFD_CLOEXEC);
+	for (enum upd_kind kind = UPD_APPLY; kind <= UPD_REVERT; kind++) {
+		trace(&scene, kind, &points);
+		for (size_t i = 0; i < points.n; i++)
+			for (size_t turn = 0;
+			     (pass = choose_pass(points.items[i].n_passes, deaths_limit(2), turn)); turn++) {
+				snprintf(fault, sizeof(fault), "%s:%zu", points.items[i].name, pass);
+				scene.victim = victim_start("entries", "3", NULL);
+				n_deaths += try_point(&scene, kind, fault, EITHER, NULL);
+				n_tries++;
+				victim_expect(scene.victim, "wrong", "0");
+				victim_free(scene.victim);
+			}
+	}
+	cr_log_info("%zu deaths", n_deaths);
+	cr_assert_gt(n_deaths * 10, n_tries * 8, "only %zu deaths in %zu tries", n_deaths, n_tries);
 	close(scene.journal_fd);
 }
 
@@ -188,7 +244,7 @@ Test(worker_death_guard, with_pads_on_stacks)
 		for (int kind = 0; kind < 2; kind++) {
 			scene.victim = victim_start("hot", "1", "30000", NULL);
 			victim_expect_above(scene.victim, "rounds", 0);
-			cr_assert(try_point(&scene, kind ? UPD_REVERT : UPD_APPLY, faults[i], false),
+			cr_assert(try_point(&scene, kind ? UPD_REVERT : UPD_APPLY, faults[i], GOES_ON, NULL),
 				  "%s is not passed", faults[i]);
 			victim_free(scene.victim);
 		}
@@ -210,7 +266,7 @@ Test(worker_death_guard, taking_pads_back)
 	new_request(&scene);
 	cr_assert(die_at(&scene, UPD_APPLY, "pad-withdrawn:1"), "pad-withdrawn is not passed");
 	victim_expect_above(scene.victim, "rounds", victim_ask_number(scene.victim, "rounds") + 1);
-	recover(&scene, "pad-withdrawn");
+	recover(&scene, "pad-withdrawn", NULL);
 	victim_expect(scene.victim, "version", "1");
 	must(&scene, UPD_APPLY, UPD_BLOCKED, "after pad-withdrawn");
 	victim_expect_above(scene.victim, "rounds", victim_ask_number(scene.victim, "rounds") + 1);

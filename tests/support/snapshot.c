@@ -106,7 +106,14 @@ struct account {
 	char *text;
 	size_t size;
 	size_t used;
+	bool (*allowed)(void *context, const struct snapshot_change *change);
+	void *context;
 };
+
+static bool is_allowed(const struct account *account, const struct snapshot_change *change)
+{
+	return account->allowed && account->allowed(account->context, change);
+}
 
 __attribute__((format(printf, 2, 3))) static void note(struct account *account, const char *format,
 						       ...)
@@ -127,6 +134,8 @@ __attribute__((format(printf, 2, 3))) static void note(struct account *account, 
 
 static void note_map(struct account *account, char sign, const struct inj_map *map)
 {
+	if (is_allowed(account, &(struct snapshot_change){sign, map->range, map->name, NULL}))
+		return;
 	note(account, "%c %lx-%lx %c%c%c%c %lx %x:%x %lu %s\n", sign, map->range.start,
 	     map->range.end, map->prot & PROT_READ ? 'r' : '-', map->prot & PROT_WRITE ? 'w' : '-',
 	     map->prot & PROT_EXEC ? 'x' : '-', map->shared ? 's' : 'p', map->offset,
@@ -161,6 +170,7 @@ static void compare_code(struct account *account, const struct inj_map *map,
 {
 	for (size_t i = 0; i < length; i++) {
 		char was[SHOWN_BYTES * 3 + 1] = "", is[SHOWN_BYTES * 3 + 1] = "";
+		struct snapshot_change change = {'~', map->range, map->name, after + i};
 		size_t start = i;
 
 		if (before[i] == after[i])
@@ -173,8 +183,10 @@ static void compare_code(struct account *account, const struct inj_map *map,
 			snprintf(was + at * 3, 4, " %02x", before[i]);
 			snprintf(is + at * 3, 4, " %02x", after[i]);
 		}
-		note(account, "~ %lx (%s) %zu bytes:%s ->%s\n", map->range.start + start, map->name,
-		     i - start, was, is);
+		change.range = (struct inj_range){map->range.start + start, map->range.start + i};
+		if (!is_allowed(account, &change))
+			note(account, "~ %lx (%s) %zu bytes:%s ->%s\n", change.range.start,
+			     map->name, i - start, was, is);
 	}
 }
 
@@ -203,7 +215,15 @@ static size_t skip_ignored(const struct snapshot *snapshot, size_t i, unsigned o
 size_t snapshot_diff(const struct snapshot *before, const struct snapshot *after, unsigned options,
 		     char *buffer, size_t size)
 {
-	struct account account = {.text = buffer, .size = size};
+	return snapshot_diff_but(before, after, options, NULL, NULL, buffer, size);
+}
+
+size_t snapshot_diff_but(const struct snapshot *before, const struct snapshot *after, unsigned options,
+			 bool (*allowed)(void *context, const struct snapshot_change *change),
+			 void *context, char *buffer, size_t size)
+{
+	struct account account = {
+		.text = buffer, .size = size, .allowed = allowed, .context = context};
 	size_t i = 0, k = 0;
 
 	if (size > 0)

@@ -2,10 +2,12 @@
 #ifndef TESTS_SUPPORT_SNAPSHOT_H
 #define TESTS_SUPPORT_SNAPSHOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 #include "injector/base/cleanup.h"
+#include "injector/base/types.h"
 
 /*
  * The state of a target that a refused or reverted update must leave alone: its mappings and
@@ -38,6 +40,22 @@ INJ_DEFINE_GUARD(struct snapshot *, snapshot_free, snapshot_guard)
  */
 size_t snapshot_diff(const struct snapshot *before, const struct snapshot *after, unsigned options,
 		     char *buffer, size_t size);
+
+/* One difference: '-' a mapping that is gone, '+' a new one, '~' a run of changed bytes in a mapping of this name. */
+struct snapshot_change {
+	char sign;
+	struct inj_range range;
+	const char *name;
+	const unsigned char *is; /* of '~': what stands there now */
+};
+
+/*
+ * Compare, and leave out what somebody finds right.
+ * allowed: true for a difference that shall be there. Everything else as snapshot_diff().
+ */
+size_t snapshot_diff_but(const struct snapshot *before, const struct snapshot *after, unsigned options,
+			 bool (*allowed)(void *context, const struct snapshot_change *change),
+			 void *context, char *buffer, size_t size);
 
 /* Take another one now and fail the test, with the differences, unless it is the same. */
 void snapshot_expect_same(const struct snapshot *before, unsigned options);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -51,6 +52,37 @@ Test(fault_point, kills_where_it_is_armed)
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(cases); i++)
 		cr_assert_eq(pass_all(cases[i].armed), cases[i].dies ? -1 : 4, "DSUD_FAULT=%s",
 			     cases[i].armed);
+}
+
+/* Every pass is written down, whoever passes, and a fault works all the same. */
+Test(fault_point, traces)
+{
+	char path[] = "/tmp/dsud-trace-XXXXXX";
+	int fd = mkstemp(path);
+	char text[256];
+
+	cr_assert_geq(fd, 0);
+	setenv("DSUD_FAULT_TRACE", path, 1);
+	cr_assert_eq(pass_all(NULL), 4);
+	cr_assert_eq(pass_all("two:2"), -1);
+	unsetenv("DSUD_FAULT_TRACE");
+	cr_assert_eq(pass_all(NULL), 4);
+
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	cr_assert_geq(n, 0);
+	text[n] = '\0';
+	cr_assert_str_eq(text, "one\ntwo\ntwo\nthree\none\ntwo\ntwo\n");
+	close(fd);
+	unlink(path);
+}
+
+Test(fault_point, keeps_errno)
+{
+	setenv("DSUD_FAULT", "other", 1);
+	errno = EXDEV;
+	inj_fault_point("here");
+	cr_assert_eq(errno, EXDEV);
 }
 
 /* A parent that would live for ever, and its child that passes the point. */
