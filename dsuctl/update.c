@@ -3,7 +3,8 @@
  * One update as its caller sees it: sent, waited for, told. The wait ends with the daemon's report
  * and nothing else, unless the operator insists on leaving or the daemon goes away; then it is said
  * that the outcome is not known, never that there was one. The signals are subscribed to before the
- * call is sent, so no report can be missed.
+ * call is sent, so no report can be missed. A bus sends reports to root only; whoever else asked for
+ * the update is told that it ended and reads the report from it.
  */
 #include "dsuctl/update.h"
 
@@ -26,7 +27,7 @@ struct wait {
 	struct ctl_progress progress;
 	sd_event *event;
 	char *path;        /* of the update; NULL until the daemon named it */
-	json_t *early;     /* reports by path, of updates that ended before that */
+	json_t *early;     /* by path: reports of updates that ended before that, null: not told */
 	json_t *report;    /* the answer */
 	bool is_cancelled;
 	int code;          /* exit code, once the failure was told */
@@ -70,6 +71,47 @@ static int on_completed(struct wait *wait, sd_bus_message *message)
 	if (wait->path)
 		return end_with_report(wait, report);
 	json_object_set(wait->early, path, report);
+	return 0;
+}
+
+static int on_report(sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	struct wait *wait = userdata;
+	const sd_bus_error *refusal = sd_bus_message_get_error(reply);
+	CTL_JSON json_t *report = NULL;
+	int r = refusal ? -sd_bus_message_get_errno(reply)
+			: ctl_json_from_message(reply, "v", &report);
+
+	if (wait->report || wait->code)
+		return 0;
+	if (r >= 0)
+		return end_with_report(wait, report);
+	ctl_progress_clear(&wait->progress);
+	return end(wait, ctl_client_fail(wait->client, refusal, r));
+}
+
+static int fetch_report(struct wait *wait)
+{
+	const struct ctl_client *client = wait->client;
+
+	return sd_bus_call_method_async(client->bus, NULL, client->destination, wait->path,
+					"org.freedesktop.DBus.Properties", "Get", on_report, wait,
+					"ss", DSUD_IFACE_UPDATE, "Report");
+}
+
+/* An update ended. To those who may hear it, its report was sent before this. */
+static int on_ended(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct wait *wait = userdata;
+	const char *path;
+
+	if (!sd_bus_message_is_signal(message, NULL, DSUD_SIGNAL_UPDATE_COMPLETED) ||
+	    wait->report || wait->code || sd_bus_message_read(message, "o", &path) <= 0)
+		return 0;
+	if (wait->path)
+		return strcmp(path, wait->path) == 0 ? fetch_report(wait) : 0;
+	if (!json_object_get(wait->early, path))
+		json_object_set_new(wait->early, path, json_null());
 	return 0;
 }
 
@@ -137,7 +179,7 @@ static int on_started(sd_bus_message *reply, void *userdata, sd_bus_error *error
 		return end(wait, ctl_client_fail(wait->client, NULL, -ENOMEM));
 	report = json_object_get(wait->early, path);
 	if (report)
-		return end_with_report(wait, report);
+		return json_is_null(report) ? fetch_report(wait) : end_with_report(wait, report);
 	return wait->is_cancelled ? send_cancel(wait) : 0;
 }
 
@@ -207,6 +249,9 @@ static int send(struct wait *wait, sd_bus_message *call)
 {
 	int r = ctl_client_watch(wait->client, DSUD_IFACE_UPDATE, on_signal, on_loss, wait);
 
+	if (r >= 0)
+		r = sd_bus_match_signal(wait->client->bus, NULL, wait->client->destination,
+					DSUD_PATH_ROOT, DSUD_IFACE_MANAGER, NULL, on_ended, wait);
 	if (r >= 0)
 		r = sd_bus_call_async(wait->client->bus, NULL, call, on_started, wait,
 				      CTL_CALL_TIMEOUT_USEC);
