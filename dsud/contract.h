@@ -166,6 +166,11 @@
 #define DSUD_ERROR_INTERNAL DSUD_ERROR_PREFIX "Internal"
 #define DSUD_ERROR_ACCESS_DENIED DSUD_ERROR_PREFIX "AccessDenied"
 
+/* Actions of polkit, for users other than root on the system bus. */
+#define DSUD_ACTION_APPLY "org.dsud1.apply"     /* Apply, and Cancel of it */
+#define DSUD_ACTION_REVERT "org.dsud1.revert"   /* Revert, and Cancel of it */
+#define DSUD_ACTION_INSPECT "org.dsud1.inspect" /* Check, Stacks, Status */
+
 /* Limits on what callers can create. */
 #define DSUD_MAX_PATCH_BYTES (256u << 20)
 #define DSUD_MAX_TARGETS_PER_UPDATE 256

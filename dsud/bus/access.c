@@ -1,42 +1,81 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Owns the question of who may do what. Everybody on the system bus may see which processes are
- * patched; addresses and stacks of processes, and every change, are for root. On the private socket
- * only root is heard at all; that is decided once, when the connection is accepted.
+ * patched; addresses and stacks of processes, and every change, are for root and for those whom
+ * polkit lets. On the private socket only root is heard at all; that is decided once, when the
+ * connection is accepted. Always holds: whose identity is not known may nothing.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "dsud/bus/access.h"
+#include "dsud/bus/callers.h"
+#include "dsud/bus/polkit.h"
 #include "dsud/contract.h"
-#include "injector/base/cleanup.h"
 
-INJ_DEFINE_GUARD(sd_bus_creds *, sd_bus_creds_unref, creds_guard)
+static const struct {
+	const char *action;
+	const char *what;
+} actions[] = {
+	[DSUD_ACCESS_INSPECT] = {DSUD_ACTION_INSPECT, "look into processes"},
+	[DSUD_ACCESS_APPLY] = {DSUD_ACTION_APPLY, "change processes"},
+	[DSUD_ACCESS_REVERT] = {DSUD_ACTION_REVERT, "change processes back"},
+};
 
 bool dsud_access_peer(uid_t uid)
 {
 	return uid == 0;
 }
 
-int dsud_access_check(sd_bus_message *message, enum dsud_access access, sd_bus_error *error)
+static int find_user(struct dsud_connection *connection, sd_bus_message *call, uid_t *ret,
+		     sd_bus_error *error)
 {
-	INJ_CLEANUP(creds_guard) sd_bus_creds *creds = NULL;
+	/* A peer of the private socket was looked at when it came. */
+	if (!connection->is_system) {
+		*ret = 0;
+		return 0;
+	}
+	if (dsud_callers_find(connection->callers, sd_bus_message_get_sender(call), ret))
+		return 0;
+	return sd_bus_error_setf(error, DSUD_ERROR_ACCESS_DENIED,
+				 "The bus does not tell who asks. Try the private socket.");
+}
+
+int dsud_access_gate(struct dsud_connection *connection, sd_bus_message *call,
+		     enum dsud_access access, dsud_access_handler handler, sd_bus_error *error)
+{
+	uid_t uid;
+	int r = find_user(connection, call, &uid, error);
+
+	if (r < 0)
+		return r;
+	if (uid == 0)
+		return handler(call, connection, error);
+	return dsud_polkit_ask(connection, call, uid, actions[access].action, actions[access].what,
+			       handler, error);
+}
+
+int dsud_access_read(struct dsud_connection *connection, sd_bus_message *call, const char *owner,
+		     sd_bus_error *error)
+{
+	const char *sender;
 	uid_t uid;
 	int r;
 
-	if (access == DSUD_ACCESS_LIST || !sd_bus_is_bus_client(sd_bus_message_get_bus(message)))
-		return 0;
-	r = sd_bus_query_sender_creds(message, SD_BUS_CREDS_EUID, &creds);
-	if (r >= 0)
-		r = sd_bus_creds_get_euid(creds, &uid);
+	/* Read without a call: for a message to everybody. */
+	if (!connection || !call)
+		return -EACCES;
+	sender = sd_bus_message_get_sender(call);
+	r = find_user(connection, call, &uid, error);
 	if (r < 0)
-		return sd_bus_error_setf(error, DSUD_ERROR_ACCESS_DENIED,
-					 "The bus does not tell who asks. Try the private socket.");
-	if (uid == 0)
+		return r;
+	/* The bus never gives a unique name twice. */
+	if (uid == 0 || (owner && sender && strcmp(owner, sender) == 0))
 		return 0;
 	return sd_bus_error_setf(error, DSUD_ERROR_ACCESS_DENIED,
-				 "User %u may not %s. Ask as root.", uid,
-				 access == DSUD_ACCESS_CHANGE ? "change processes"
-							      : "look into processes");
+				 "User %u may not look into this process: it is for root and for "
+				 "whoever asked for the update. Use 'dsuctl status'.",
+				 uid);
 }
 
 static int refuse_call(sd_bus_message *message, void *userdata, sd_bus_error *error)

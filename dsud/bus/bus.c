@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "dsud/bus/bus.h"
+#include "dsud/bus/callers.h"
 #include "dsud/bus/objects.h"
+#include "dsud/bus/polkit.h"
 #include "dsud/log.h"
 #include "injector/base/cleanup.h"
 
@@ -32,7 +34,8 @@ static int drop_slow(sd_event_source *source, void *userdata)
 			continue;
 		dsud_log(LOG_WARNING, "a client does not read what it is sent; it is disconnected");
 		dsud_connection_drop(connection);
-	}	return 0;
+	}
+	return 0;
 }
 
 int dsud_bus_init(struct dsud_bus *bus, sd_event *event, struct dsud_registry *registry,
@@ -76,6 +79,11 @@ const char *dsud_connection_owner(struct dsud_connection *connection, sd_bus_mes
 	return buffer;
 }
 
+struct dsud_connection *dsud_connection_current(sd_bus *bus)
+{
+	return sd_bus_slot_get_userdata(sd_bus_get_current_slot(bus));
+}
+
 void dsud_connection_drop(struct dsud_connection *connection)
 {
 	struct dsud_bus *owner = connection->owner;
@@ -91,6 +99,8 @@ void dsud_connection_drop(struct dsud_connection *connection)
 	if (!connection->is_system)
 		dsud_registry_abandon(owner->registry,
 				      dsud_connection_owner(connection, NULL, name, sizeof(name)));
+	dsud_polkit_free(connection->polkit);
+	dsud_callers_free(connection->callers);
 	/* What could be written was written when it was sent. No waiting for a peer. */
 	sd_bus_close_unref(connection->bus);
 	free(connection);

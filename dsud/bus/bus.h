@@ -8,6 +8,8 @@
 #include "dsud/registry/registry.h"
 
 struct dsud_bus;
+struct dsud_callers;
+struct dsud_polkit;
 
 /* One way by which clients reach the daemon: the system bus, or one peer of the private socket. */
 struct dsud_connection {
@@ -17,6 +19,8 @@ struct dsud_connection {
 	bool is_system;
 	bool is_refused; /* may say nothing, hears nothing */
 	uint64_t number;
+	struct dsud_callers *callers; /* on the system bus only, ... */
+	struct dsud_polkit *polkit;   /* ... as this */
 };
 
 enum dsud_system_bus {
@@ -86,6 +90,9 @@ void dsud_bus_retry_system(struct dsud_bus *bus);
 int dsud_connection_new(struct dsud_bus *owner, sd_bus *bus, bool is_system,
 			struct dsud_connection **ret);
 void dsud_connection_drop(struct dsud_connection *connection);
+
+/* Whose object is being called: for handlers and getters of objects.c. */
+struct dsud_connection *dsud_connection_current(sd_bus *bus);
 
 /* Who asks, as registry/ knows owners. buffer: receives it; returned. */
 const char *dsud_connection_owner(struct dsud_connection *connection, sd_bus_message *message,

@@ -52,13 +52,28 @@ static int submit_update(struct dsud_connection *connection, sd_bus_message *cal
 	return sd_bus_reply_method_return(call, "o", dsud_update_path(update, path));
 }
 
-static int method_apply(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int apply_allowed(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
 	INJ_CLEANUP(dsud_order_deinit) struct dsud_order order = make_order(UPD_APPLY);
-	int r = dsud_access_check(call, DSUD_ACCESS_CHANGE, error);
+	int r = dsud_read_patch(call, &order, error);
 
 	if (r >= 0)
-		r = dsud_read_patch(call, &order, error);
+		r = dsud_read_targets(call, false, &order, error);
+	if (r >= 0)
+		r = dsud_read_options(call, &order, error);
+	return r < 0 ? r : submit_update(userdata, call, &order, error);
+}
+
+static int method_apply(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+	return dsud_access_gate(userdata, call, DSUD_ACCESS_APPLY, apply_allowed, error);
+}
+
+static int revert_allowed(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+	INJ_CLEANUP(dsud_order_deinit) struct dsud_order order = make_order(UPD_REVERT);
+	int r = dsud_read_patch_id(call, &order, error);
+
 	if (r >= 0)
 		r = dsud_read_targets(call, false, &order, error);
 	if (r >= 0)
@@ -68,16 +83,7 @@ static int method_apply(sd_bus_message *call, void *userdata, sd_bus_error *erro
 
 static int method_revert(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
-	INJ_CLEANUP(dsud_order_deinit) struct dsud_order order = make_order(UPD_REVERT);
-	int r = dsud_access_check(call, DSUD_ACCESS_CHANGE, error);
-
-	if (r >= 0)
-		r = dsud_read_patch_id(call, &order, error);
-	if (r >= 0)
-		r = dsud_read_targets(call, false, &order, error);
-	if (r >= 0)
-		r = dsud_read_options(call, &order, error);
-	return r < 0 ? r : submit_update(userdata, call, &order, error);
+	return dsud_access_gate(userdata, call, DSUD_ACCESS_REVERT, revert_allowed, error);
 }
 
 /* --- questions ---------------------------------------------------------------------------- */
@@ -90,15 +96,28 @@ static int ask(struct dsud_connection *connection, sd_bus_message *call, struct 
 	return r < 0 ? r : dsud_question_ask(connection, call, order, error);
 }
 
-static int method_check(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int check_allowed(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
 	INJ_CLEANUP(dsud_order_deinit) struct dsud_order order = make_order(UPD_CHECK);
-	int r = dsud_access_check(call, DSUD_ACCESS_LOOK, error);
+	int r = dsud_read_patch(call, &order, error);
 
 	if (r >= 0)
-		r = dsud_read_patch(call, &order, error);
-	if (r >= 0)
 		r = dsud_read_targets(call, false, &order, error);
+	if (r >= 0)
+		r = dsud_read_options(call, &order, error);
+	return r < 0 ? r : ask(userdata, call, &order, error);
+}
+
+static int method_check(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+	return dsud_access_gate(userdata, call, DSUD_ACCESS_INSPECT, check_allowed, error);
+}
+
+static int stacks_allowed(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+	INJ_CLEANUP(dsud_order_deinit) struct dsud_order order = make_order(UPD_STACKS);
+	int r = dsud_read_targets(call, false, &order, error);
+
 	if (r >= 0)
 		r = dsud_read_options(call, &order, error);
 	return r < 0 ? r : ask(userdata, call, &order, error);
@@ -106,28 +125,24 @@ static int method_check(sd_bus_message *call, void *userdata, sd_bus_error *erro
 
 static int method_stacks(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
-	INJ_CLEANUP(dsud_order_deinit) struct dsud_order order = make_order(UPD_STACKS);
-	int r = dsud_access_check(call, DSUD_ACCESS_LOOK, error);
-
-	if (r >= 0)
-		r = dsud_read_targets(call, false, &order, error);
-	if (r >= 0)
-		r = dsud_read_options(call, &order, error);
-	return r < 0 ? r : ask(userdata, call, &order, error);
+	return dsud_access_gate(userdata, call, DSUD_ACCESS_INSPECT, stacks_allowed, error);
 }
 
-static int method_status(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int status_allowed(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
 	INJ_CLEANUP(dsud_order_deinit) struct dsud_order order = make_order(UPD_STATUS);
-	int r = dsud_access_check(call, DSUD_ACCESS_LOOK, error);
+	int r = dsud_read_targets(call, true, &order, error);
 
-	if (r >= 0)
-		r = dsud_read_targets(call, true, &order, error);
 	if (r < 0)
 		return r;
 	/* Children of a patched process carry its patches too, so all are looked for anew. */
 	order.scan = order.n_subjects == 0;
 	return ask(userdata, call, &order, error);
+}
+
+static int method_status(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+	return dsud_access_gate(userdata, call, DSUD_ACCESS_INSPECT, status_allowed, error);
 }
 
 /* --- lists -------------------------------------------------------------------------------- */
@@ -138,10 +153,8 @@ static int method_list_targets(sd_bus_message *call, void *userdata, sd_bus_erro
 	const struct dsud_targets *targets = &connection->owner->registry->targets;
 	INJ_CLEANUP(message_guard) sd_bus_message *reply = NULL;
 	char path[DSUD_OBJECT_PATH_BYTES];
-	int r = dsud_access_check(call, DSUD_ACCESS_LIST, error);
+	int r = sd_bus_message_new_method_return(call, &reply);
 
-	if (r >= 0)
-		r = sd_bus_message_new_method_return(call, &reply);
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "(usso)");
 	for (size_t i = 0; r >= 0 && i < targets->n; i++) {
@@ -161,10 +174,8 @@ static int method_list_updates(sd_bus_message *call, void *userdata, sd_bus_erro
 	struct dsud_update *update = connection->owner->registry->first;
 	INJ_CLEANUP(message_guard) sd_bus_message *reply = NULL;
 	char path[DSUD_OBJECT_PATH_BYTES];
-	int r = dsud_access_check(call, DSUD_ACCESS_LIST, error);
+	int r = sd_bus_message_new_method_return(call, &reply);
 
-	if (r >= 0)
-		r = sd_bus_message_new_method_return(call, &reply);
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "(tsssso)");
 	for (; r >= 0 && update; update = update->next)

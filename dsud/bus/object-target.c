@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Owns /org/dsud1/target/PID: one patched process. Everybody may see that a process is patched;
- * what its patches are, with addresses, is for those who may look into it, and therefore never part
- * of a message that is sent to all.
+ * what its patches are, with addresses, is for root, and therefore never part of a message that is
+ * sent to all; others ask for the status, which polkit may let them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -37,8 +37,8 @@ static int get_exe(sd_bus *bus, const char *path, const char *interface, const c
 static int get_patches(sd_bus *bus, const char *path, const char *interface, const char *property,
 		       sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	sd_bus_message *call = sd_bus_get_current_message(bus);
-	int r = call ? dsud_access_check(call, DSUD_ACCESS_LOOK, error) : -EACCES;
+	int r = dsud_access_read(dsud_connection_current(bus), sd_bus_get_current_message(bus),
+				 NULL, error);
 
 	return r < 0 ? r : dsud_append_patches(reply, dsud_target_state(userdata));
 }

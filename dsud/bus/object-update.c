@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Owns /org/dsud1/update/N: one update, queued, running or finished some time ago. Its report holds
- * addresses, so it is given only to those who may look into processes.
+ * addresses, so it is given only to root and to whoever asked for the update; they may cancel it,
+ * too, and so may those who could have asked for it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -88,8 +89,8 @@ static int get_report(sd_bus *bus, const char *path, const char *interface, cons
 {
 	const struct dsud_update *update = userdata;
 	UPD_REPORT_CLEAN struct upd_report report = {0};
-	sd_bus_message *call = sd_bus_get_current_message(bus);
-	int r = call ? dsud_access_check(call, DSUD_ACCESS_LOOK, error) : -EACCES;
+	int r = dsud_access_read(dsud_connection_current(bus), sd_bus_get_current_message(bus),
+				 update->order.owner, error);
 
 	if (r < 0)
 		return r;
@@ -100,13 +101,41 @@ static int get_report(sd_bus *bus, const char *path, const char *interface, cons
 	return dsud_append_report(reply, &report, update->order.kind);
 }
 
-static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *error)
+/* The update of an object, or NULL. Return: negative errno for a path that is none of ours. */
+static int find_update(sd_bus *bus, const char *path, const char *interface, void *userdata,
+		       void **ret_found, sd_bus_error *error)
 {
-	struct dsud_update *update = userdata;
-	int r = dsud_access_check(message, DSUD_ACCESS_CHANGE, error);
+	struct dsud_connection *connection = userdata;
+	INJ_FREE char *name = NULL;
+	char *end;
+	int r = sd_bus_path_decode(path, DSUD_PATH_UPDATES, &name);
 
-	if (r < 0)
+	if (r <= 0)
 		return r;
+
+	errno = 0;
+
+	unsigned long long number = strtoull(name, &end, 10);
+
+	if (*name < '1' || *name > '9' || *end != '\0' || errno)
+		return 0;
+	*ret_found = dsud_registry_find(connection->owner->registry, number);
+	return *ret_found ? 1 : 0;
+}
+
+/* The update may have been forgotten while polkit was asked. */
+static int cancel_allowed(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct dsud_update *update;
+	void *found = NULL;
+	int r = find_update(sd_bus_message_get_bus(message), sd_bus_message_get_path(message),
+			    DSUD_IFACE_UPDATE, userdata, &found, error);
+
+	if (r <= 0)
+		return r < 0 ? r
+			     : sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
+						 "This update is forgotten already.");
+	update = found;
 	if (update->order.kind == UPD_RECOVER && !dsud_update_is_settled(update))
 		return sd_bus_error_setf(
 			error, DSUD_ERROR_BUSY,
@@ -114,6 +143,23 @@ static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *
 			"be cancelled. It ends by itself.");
 	dsud_update_cancel(update);
 	return sd_bus_reply_method_return(message, NULL);
+}
+
+static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	const struct dsud_update *update = userdata;
+	struct dsud_connection *connection =
+		dsud_connection_current(sd_bus_message_get_bus(message));
+	bool reverts = update->order.kind == UPD_REVERT;
+	char name[256];
+
+	if (update->order.owner &&
+	    strcmp(update->order.owner,
+		   dsud_connection_owner(connection, message, name, sizeof(name))) == 0)
+		return cancel_allowed(message, connection, error);
+	return dsud_access_gate(connection, message,
+				reverts ? DSUD_ACCESS_REVERT : DSUD_ACCESS_APPLY, cancel_allowed,
+				error);
 }
 
 static const sd_bus_vtable update_vtable[] = {
@@ -136,27 +182,6 @@ static const sd_bus_vtable update_vtable[] = {
 	SD_BUS_SIGNAL_WITH_NAMES(DSUD_SIGNAL_COMPLETED, "aa{sv}", SD_BUS_PARAM(report), 0),
 	SD_BUS_VTABLE_END,
 };
-
-static int find_update(sd_bus *bus, const char *path, const char *interface, void *userdata,
-		       void **ret_found, sd_bus_error *error)
-{
-	struct dsud_connection *connection = userdata;
-	INJ_FREE char *name = NULL;
-	char *end;
-	int r = sd_bus_path_decode(path, DSUD_PATH_UPDATES, &name);
-
-	if (r <= 0)
-		return r;
-
-	errno = 0;
-
-	unsigned long long number = strtoull(name, &end, 10);
-
-	if (*name < '1' || *name > '9' || *end != '\0' || errno)
-		return 0;
-	*ret_found = dsud_registry_find(connection->owner->registry, number);
-	return *ret_found ? 1 : 0;
-}
 
 static int list_updates(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes,
 			sd_bus_error *error)

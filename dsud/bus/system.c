@@ -8,7 +8,9 @@
 #include <stdlib.h>
 
 #include "dsud/bus/bus.h"
+#include "dsud/bus/callers.h"
 #include "dsud/bus/objects.h"
+#include "dsud/bus/polkit.h"
 #include "dsud/contract.h"
 #include "dsud/log.h"
 #include "injector/base/cleanup.h"
@@ -84,7 +86,11 @@ static int connect_once(struct dsud_bus *owner)
 	r = dsud_connection_new(owner, bus, true, &connection);
 	if (r < 0)
 		return r;
-	r = dsud_objects_add(connection);
+	r = dsud_polkit_new(connection, &connection->polkit);
+	if (r >= 0)
+		r = dsud_callers_new(connection, &connection->callers);
+	if (r >= 0)
+		r = dsud_objects_add(connection);
 	if (r >= 0)
 		r = sd_bus_attach_event(bus, owner->event, SD_EVENT_PRIORITY_NORMAL);
 	if (r >= 0)

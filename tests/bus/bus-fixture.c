@@ -24,6 +24,9 @@
 #include "tests/support/need.h"
 #include "tests/support/victim.h"
 
+/* Lets the real polkit have its name. */
+#define POLKIT_CONFIG "/usr/share/dbus-1/system.d/org.freedesktop.PolicyKit1.conf"
+
 /* The policy that is installed, and otherwise everything a test needs. */
 static const char bus_config[] =
 	"<busconfig>\n"
@@ -43,6 +46,11 @@ static const char bus_config[] =
 	"  <allow receive_type=\"signal\"/>\n"
 	"  <allow send_destination=\"org.freedesktop.DBus\"/>\n"
 	" </policy>\n"
+	" <policy user=\"root\">\n"
+	"  <allow own=\"org.freedesktop.PolicyKit1\"/>\n"
+	"  <allow send_destination=\"org.freedesktop.PolicyKit1\"/>\n"
+	" </policy>\n"
+	" <include ignore_missing=\"yes\">" POLKIT_CONFIG "</include>\n"
 	" <include>%s</include>\n"
 	"</busconfig>\n";
 

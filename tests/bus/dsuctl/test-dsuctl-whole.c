@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "tests/bus/bus-fixture.h"
+#include "tests/bus/authority.h"
 #include "tests/bus/dsuctl/cli.h"
 #include "tests/support/need.h"
 #include "tests/support/victim.h"
@@ -274,6 +274,25 @@ Test(whole, others_are_not_let_in)
 	RUN(&cli, connection, "--json=short", "revert", "awkward-answer", pid_option);
 	cli_expect_code(&cli, 6);
 	json_decref(cli_document(&cli));
+	victim_expect(victim, "answer", "42");
+}
+
+Test(whole, whom_polkit_lets_does_it_all)
+{
+	CLI cli = {0};
+
+	need_root();
+	BUS_FIXTURE fixture = bus_fixture_new("dsud/dsud", true);
+	VICTIM victim = start_victim();
+	struct authority *authority = authority_start(fixture, AUTHORITY_YES);
+
+	cli_set_bus(fixture->bus_address);
+	cli_set_user(65534);
+	do_it_all(victim, "--no-pager");
+	authority->mood = AUTHORITY_NO;
+	RUN(&cli, "apply", build_path(PATCH("answer")), pid_option);
+	cli_expect_code(&cli, 6);
+	cli_expect_err(&cli, "polkit says no");
 	victim_expect(victim, "answer", "42");
 }
 
