@@ -2,7 +2,8 @@
 /*
  * Owns one try to hold all threads of all processes. Always holds: it ends with everything
  * stopped, or with an error after which the agent that ran it must end. Nobody stops before
- * everybody is seized; the end is reached when the kernel counts as many threads as we hold.
+ * everybody is seized; the end is reached when the kernel counts as many threads as we hold. A
+ * hold of one thread alone has neither problem.
  * Refuses what seize.c and collect.c refuse.
  */
 #include <errno.h>
@@ -123,10 +124,29 @@ void inj_hold_rescue(const struct inj_process *process)
 			inj_pt_reap_for_agent(tids[i]);
 }
 
+/* The others run on; what they do meanwhile, and whom they make, is the caller's to think of. */
+static int hold_one(struct hold_attempt *attempt, struct inj_hold *hold)
+{
+	int r = inj_hold_seize_thread(attempt, hold, attempt->only_tid);
+
+	if (r != 0)
+		return r;
+	interrupt_all(attempt);
+	r = inj_hold_collect(attempt, hold);
+	inj_hold_compact(hold);
+	if (r == 0 && hold->n_threads == 0)
+		r = inj_broke(attempt->why, -ESRCH, "thread %d of process %d ended",
+			      (int)attempt->only_tid, (int)hold->process->pid);
+	return r;
+}
+
 int inj_hold_attempt(void *argument)
 {
 	struct hold_attempt *attempt = argument;
 	int r = 0;
+
+	if (attempt->only_tid)
+		return hold_one(attempt, &attempt->holds[0]);
 
 	for (size_t i = 0; r == 0 && i < attempt->n_holds; i++)
 		r = seize_all(attempt, &attempt->holds[i]);

@@ -32,6 +32,7 @@ struct hold_attempt {
 	struct inj_hold *holds;
 	size_t n_holds;
 	pid_t agent_tid;
+	pid_t only_tid; /* stop this thread alone; 0: all of them */
 	uint64_t deadline_ns;
 	uint64_t budget_ns;
 	/* Results. */
@@ -84,6 +85,9 @@ void inj_hold_rescue(const struct inj_process *process);
  */
 int inj_hold_seize_pass(struct hold_attempt *attempt, struct inj_hold *hold, bool newborn,
 			size_t *ret_n_new);
+
+/* seize.c: the same for one thread. -ESRCH: there is none of that number in the process. */
+int inj_hold_seize_thread(struct hold_attempt *attempt, struct inj_hold *hold, pid_t tid);
 
 /* collect.c: wait until all threads that are known have stopped or ended. Return as above. */
 int inj_hold_collect(struct hold_attempt *attempt, struct inj_hold *hold);

@@ -49,6 +49,7 @@ int inj_pt_get_regs(pid_t tid, struct user_regs_struct *ret);
 int inj_pt_set_regs(pid_t tid, const struct user_regs_struct *regs);
 /* Write one word of the saved registers: the number of the system call. */
 int inj_pt_set_number(pid_t tid, long number);
+int inj_pt_set_gs_base(pid_t tid, uint64_t base);
 int inj_pt_get_mask(pid_t tid, uint64_t *ret);
 int inj_pt_set_mask(pid_t tid, uint64_t mask);
 /* ret_length: bytes of the image, at most size. */

@@ -96,6 +96,16 @@ static int refuse_gone(const struct inj_process *process, struct inj_why *why)
 	return r;
 }
 
+int inj_hold_seize_thread(struct hold_attempt *attempt, struct inj_hold *hold, pid_t tid)
+{
+	int r = seize_one(attempt, hold, tid, false);
+
+	if (r == -EAGAIN || (r == 0 && hold->n_threads == 0))
+		return inj_broke(attempt->why, -ESRCH, "process %d has no thread %d",
+				 (int)hold->process->pid, (int)tid);
+	return r;
+}
+
 int inj_hold_seize_pass(struct hold_attempt *attempt, struct inj_hold *hold, bool newborn,
 			size_t *ret_n_new)
 {

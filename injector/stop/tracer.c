@@ -160,9 +160,8 @@ static int try_hold(struct inj_tracer *tracer, struct hold_attempt *attempt,
 	return r;
 }
 
-int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *processes,
-		    size_t n, uint64_t deadline_ns, uint64_t budget_ns,
-		    struct inj_hold **ret_holds, struct inj_why *why)
+static int hold_as(struct inj_tracer *tracer, const struct inj_process *const *processes, size_t n,
+		   const struct hold_attempt *how, struct inj_hold **ret_holds, struct inj_why *why)
 {
 	int r = -EAGAIN;
 
@@ -172,8 +171,7 @@ int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *
 		return inj_broke(why, -EINVAL, "no process to hold was named");
 	tracer->held_ns = 0;
 	for (unsigned i = 0; i < MAX_ATTEMPTS && r == -EAGAIN; i++) {
-		struct hold_attempt attempt = {
-			.deadline_ns = deadline_ns, .budget_ns = budget_ns, .why = why};
+		struct hold_attempt attempt = *how;
 
 		r = make_holds(tracer, processes, n);
 		if (r < 0)
@@ -193,6 +191,26 @@ int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *
 		return r;
 	*ret_holds = tracer->holds;
 	return 0;
+}
+
+int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *processes,
+		    size_t n, uint64_t deadline_ns, uint64_t budget_ns,
+		    struct inj_hold **ret_holds, struct inj_why *why)
+{
+	const struct hold_attempt how = {
+		.deadline_ns = deadline_ns, .budget_ns = budget_ns, .why = why};
+
+	return hold_as(tracer, processes, n, &how, ret_holds, why);
+}
+
+int inj_tracer_hold_thread(struct inj_tracer *tracer, const struct inj_process *process, pid_t tid,
+			   uint64_t deadline_ns, uint64_t budget_ns, struct inj_hold **ret_hold,
+			   struct inj_why *why)
+{
+	const struct hold_attempt how = {
+		.only_tid = tid, .deadline_ns = deadline_ns, .budget_ns = budget_ns, .why = why};
+
+	return hold_as(tracer, &process, 1, &how, ret_hold, why);
 }
 
 void inj_tracer_release(struct inj_tracer *tracer, uint64_t *ret_held_ns)
@@ -259,5 +277,39 @@ int inj_thread_set_pc(struct inj_tracer *tracer, struct inj_hold *hold, size_t i
 	thread->regs = request.regs;
 	thread->in_syscall = false;
 	inj_fault_point("hold-pc-set");
+	return 0;
+}
+
+struct set_gs_request {
+	pid_t tid;
+	uint64_t base;
+};
+
+/* Runs on the agent. */
+static int set_gs(void *argument)
+{
+	const struct set_gs_request *request = argument;
+
+	return inj_pt_set_gs_base(request->tid, request->base);
+}
+
+int inj_thread_set_gs_base(struct inj_tracer *tracer, struct inj_hold *hold, size_t index,
+			   uint64_t base)
+{
+	if (!tracer->holds || index >= hold->n_threads)
+		return -EINVAL;
+
+	struct inj_thread *thread = &hold->threads[index];
+	struct set_gs_request request = {thread->tid, base};
+
+	if (base == thread->regs.gs_base)
+		return 0;
+
+	int r = inj_agent_run(tracer->agent, set_gs, &request);
+
+	if (r < 0)
+		return r;
+	thread->regs.gs_base = base;
+	inj_fault_point("gs-base-set");
 	return 0;
 }

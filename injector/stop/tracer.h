@@ -86,6 +86,20 @@ int inj_tracer_hold(struct inj_tracer *tracer, const struct inj_process *const *
 		    struct inj_hold **ret_holds, struct inj_why *why);
 
 /*
+ * Stop one thread and let all others run.
+ * process: borrowed until release; tid: one of its threads; budget_ns: longest time that waiting
+ *   for the stop may take; ret_hold: a hold of exactly that thread, owned by the tracer, valid
+ *   until release.
+ * State: running or group-stopped; the other threads go on, make threads, and end.
+ * Return: 0, the thread is held.
+ * Errors: -ESRCH (no such thread, or it ended meanwhile); all else as inj_tracer_hold().
+ * Source: ptrace(2).
+ */
+int inj_tracer_hold_thread(struct inj_tracer *tracer, const struct inj_process *process, pid_t tid,
+			   uint64_t deadline_ns, uint64_t budget_ns, struct inj_hold **ret_hold,
+			   struct inj_why *why);
+
+/*
  * Let everything go and detach. The kernel repeats interrupted calls, those that would report
  * EINTR only because of us included (the table is in repair.c), unless a signal with a handler
  * really came: then the call reports EINTR as it does without us.
@@ -110,5 +124,18 @@ void inj_tracer_release(struct inj_tracer *tracer, uint64_t *ret_held_ns);
  */
 int inj_thread_set_pc(struct inj_tracer *tracer, struct inj_hold *hold, size_t index,
 		      inj_addr pc);
+
+/*
+ * Set the base of the GS segment of a held thread. Programs compiled for this architecture do not
+ * use the segment; a thread hands its base on to the threads and processes that it makes.
+ * hold, index: one of the tracer's holds, and a thread of it; base: a canonical user address.
+ * State: held; also in a system call that will be repeated, which is left alone.
+ * Return: 0; nothing is done when the base is that already.
+ * Errors: -EINVAL (no such thread); -EIO (no such address can be a base); -ESRCH (it is being
+ *   killed); other negative errno.
+ * Source: ptrace(2), PTRACE_POKEUSER; arch_prctl(2).
+ */
+int inj_thread_set_gs_base(struct inj_tracer *tracer, struct inj_hold *hold, size_t index,
+			   uint64_t base);
 
 #endif

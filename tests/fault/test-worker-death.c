@@ -192,7 +192,7 @@ static const char *const elsewhere[] = {
 	"targets-made", "targets-written", "journal-made", "journal-reserved", "journal-removed",
 	"targets-removed",
 	/* test-hold-death; no protocol moves a thread yet */
-	"hold-pc-set",
+	"gs-base-set", "hold-pc-set",
 };
 
 static bool is_elsewhere(const char *name)
