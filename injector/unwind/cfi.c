@@ -13,6 +13,9 @@
 
 enum {
 	/* DWARF 4, 7.23, and the GNU extensions that libunwind knows. */
+	CFA_NOP = 0x00,
+	CFA_SET_LOC = 0x01,
+	CFA_ADVANCE_LOC4 = 0x04,
 	CFA_ADVANCE = 0x40,
 	CFA_OFFSET = 0x80,
 	CFA_RESTORE = 0xc0,
@@ -477,6 +480,15 @@ int inj_cfi_next(const struct inj_constant *table, inj_addr *position, struct in
 		ret->code = (struct inj_range){0, 0};
 	*position = reader.address;
 	return 1;
+}
+
+bool inj_cfi_begins_framed(const struct inj_constant *table, const struct inj_cfi *cfi)
+{
+	const uint8_t *first = cfi->program < cfi->end ? inj_constant_bytes(table, cfi->program, 1) : NULL;
+
+	/* A function first goes on by some instructions, or needs nothing but padding. */
+	return first && *first != CFA_NOP && (*first & 0xc0) != CFA_ADVANCE &&
+	       (*first < CFA_SET_LOC || *first > CFA_ADVANCE_LOC4);
 }
 
 bool inj_cfi_has_signal_frames(const struct inj_constant *table)

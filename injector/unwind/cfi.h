@@ -83,6 +83,14 @@ int inj_cfi_check(const struct inj_constant *table, struct inj_cfi *cfi);
 int inj_cfi_next(const struct inj_constant *table, inj_addr *position, struct inj_cfi *ret);
 
 /*
+ * Does the code of an entry begin with another frame than a call leaves? Then it is part of a function that has built one.
+ * cfi: from inj_cfi_read().
+ * State: none, pure.
+ * Source: DWARF 4, 6.4.2; psABI 3.7.
+ */
+bool inj_cfi_begins_framed(const struct inj_constant *table, const struct inj_cfi *cfi);
+
+/*
  * Does the table hold a CIE of signal frames? Much cheaper than reading all entries.
  * State: none, pure.
  * Source: as above; augmentation letter S of gcc.
