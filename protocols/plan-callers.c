@@ -39,8 +39,11 @@ static bool comes_along(const struct upd_plan *plan, inj_addr caller)
 	for (size_t i = 0; i < plan->n_changes; i++) {
 		const struct upd_change *change = &plan->changes[i];
 
-		if (caller - change->entry < change->size || inj_range_has(change->cold, caller))
+		if (caller - change->entry < change->size)
 			return true;
+		for (size_t j = 0; j < change->n_parts; j++)
+			if (inj_range_has(change->parts[j], caller))
+				return true;
 	}
 	return false;
 }

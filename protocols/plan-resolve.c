@@ -3,8 +3,7 @@
  * What a patch wants to replace, found in the target and examined: the symbol, the code that answers to it now (an earlier
  * patch may stand there), its bytes as they are and as its file says, and how its entry can be redirected.
  *
- * Refuses code that differs from its file (somebody else's hook), functions of which the compiler made specialised copies
- * (a redirect would miss those callers), and two replacements of one function.
+ * Refuses code that differs from its file (somebody else's hook), and two different replacements of one function.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -149,39 +148,6 @@ static int examine_site(const struct upd_subject *subject, struct upd_change *ch
 	return examine(subject, change, 0, gap_after(subject, change), why);
 }
 
-static bool is_cold_part(const char *name)
-{
-	return strstr(name, ".cold") != NULL;
-}
-
-/* Specialised copies are called instead of the function by some callers: a redirect at its entry would miss them. */
-static int check_siblings(const struct upd_subject *subject, struct upd_change *change,
-			  struct inj_why *why)
-{
-	INJ_FREE struct inj_symbol *siblings = NULL;
-	size_t n = 0;
-	int r;
-
-	if (change->below)
-		return 0;
-	r = inj_symbol_siblings(subject->modules, &change->symbol, &siblings, &n);
-	if (r < 0)
-		return inj_broke(why, r, "looking for copies of %s", change->wanted->name);
-	for (size_t i = 0; i < n; i++) {
-		if (siblings[i].address == change->symbol.address)
-			continue;
-		if (!is_cold_part(siblings[i].name))
-			return inj_refuse(why, INJ_INLINED,
-					  "The compiler made a specialised copy %s of %s in %s, which some "
-					  "callers use instead. Replace the copy too, or the callers.",
-					  siblings[i].name, change->symbol.name,
-					  change->symbol.module->name);
-		change->cold = (struct inj_range){ siblings[i].address,
-						   siblings[i].address + siblings[i].size };
-	}
-	return 0;
-}
-
 /* In the order of addresses: the changes on either side of one are its neighbours. */
 static int compare_entries(const void *a, const void *b)
 {
@@ -191,14 +157,42 @@ static int compare_entries(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-static int refuse_twice(struct upd_change *const *sorted, size_t n, struct inj_why *why)
+static int refuse_twice(const struct upd_change *one, const struct upd_change *other, struct inj_why *why)
 {
-	for (size_t i = 1; i < n; i++)
-		if (sorted[i - 1]->entry == sorted[i]->entry)
-			return inj_refuse(why, INJ_BAD_PATCH,
-					  "The patch replaces %s and %s, which are the same code in the "
-					  "target. Keep one of them.",
-					  sorted[i - 1]->wanted->name, sorted[i]->wanted->name);
+	return inj_refuse(why, INJ_BAD_PATCH,
+			  "The patch replaces %s and %s, which are the same code in the target, by different "
+			  "functions. Give both the same new function, or keep one of them.",
+			  one->wanted->name, other->wanted->name);
+}
+
+/* Two names of one function that both get the same new function are one change. */
+static int join_twins(struct upd_plan *plan, struct inj_why *why)
+{
+	INJ_FREE struct upd_change **sorted = calloc(plan->n_changes + 1, sizeof(*sorted));
+	size_t n = plan->n_changes;
+
+	plan->twins = calloc(n + 1, sizeof(*plan->twins));
+	if (!sorted || !plan->twins)
+		return inj_broke(why, -ENOMEM, "making a plan");
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = &plan->changes[i];
+	qsort(sorted, n, sizeof(*sorted), compare_entries);
+	for (size_t i = 1; i < n; i++) {
+		struct upd_change *first = sorted[i - 1], *next = sorted[i];
+
+		if (first->entry != next->entry)
+			continue;
+		if (first->wanted->new_vaddr != next->wanted->new_vaddr)
+			return refuse_twice(first, next, why);
+		plan->twins[plan->n_twins++] =
+			(struct upd_twin){ next->wanted, next->symbol.address };
+		next->wanted = NULL;
+		sorted[i] = first;
+	}
+	plan->n_changes = 0;
+	for (size_t i = 0; i < n; i++)
+		if (plan->changes[i].wanted)
+			plan->changes[plan->n_changes++] = plan->changes[i];
 	return 0;
 }
 
@@ -225,8 +219,6 @@ static int resolve_one(const struct upd_subject *subject, struct upd_plan *plan,
 		r = find_top(subject, change, why);
 	if (r == 0)
 		r = check_place(subject, change, why);
-	if (r == 0)
-		r = check_siblings(subject, change, why);
 	return r;
 }
 
@@ -240,9 +232,7 @@ static int examine_all(struct upd_subject *subject, struct upd_plan *plan, struc
 	for (size_t i = 0; i < plan->n_changes; i++)
 		sorted[i] = &plan->changes[i];
 	qsort(sorted, plan->n_changes, sizeof(*sorted), compare_entries);
-	r = refuse_twice(sorted, plan->n_changes, why);
-	if (r == 0)
-		r = upd_plan_code(subject, plan, why);
+	r = upd_plan_code(subject, plan, why);
 	for (size_t i = 0; r == 0 && i < plan->n_changes; i++) {
 		r = examine_site(subject, sorted[i], why);
 		if (r == 0)
@@ -266,5 +256,7 @@ int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct 
 		if (r == 0)
 			plan->n_changes = i + 1;
 	}
+	if (r == 0)
+		r = join_twins(plan, why);
 	return r == 0 ? examine_all(subject, plan, why) : r;
 }

@@ -48,6 +48,10 @@ int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
 	if (r == 0)
 		r = upd_plan_resolve(subject, plan, &why);
 	if (r == 0)
+		r = upd_plan_parts(subject, plan, &why);
+	if (r == 0)
+		r = upd_plan_family(subject, plan, &why);
+	if (r == 0)
 		r = upd_plan_callers(subject, plan, &why);
 	upd_plan_forget_code(plan);
 	if (r == 0)
@@ -59,6 +63,17 @@ int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
 	if (r == 0)
 		r = upd_plan_record(subject, plan, update_id, n_members, protocol, &why);
 	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
+}
+
+int upd_change_add_part(struct upd_change *change, struct inj_range range)
+{
+	struct inj_range *grown = reallocarray(change->parts, change->n_parts + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	change->parts = grown;
+	grown[change->n_parts++] = range;
+	return 0;
 }
 
 void upd_plan_note(struct upd_plan *plan, const char *format, ...)
@@ -87,7 +102,10 @@ void upd_plan_free(struct upd_plan *plan)
 	for (size_t i = 0; i < plan->n_notes; i++)
 		free(plan->notes[i]);
 	inj_image_free(plan->image);
+	for (size_t i = 0; i < plan->n_changes; i++)
+		free(plan->changes[i].parts);
 	free(plan->changes);
+	free(plan->twins);
 	free(plan->bindings);
 	free(plan->ifuncs);
 	free(plan->ledger_bytes);

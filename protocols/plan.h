@@ -25,7 +25,8 @@ struct upd_change {
 	const struct inj_ledger *below; /* the update that put `entry` there, NULL for the program's own code */
 	struct inj_range near;         /* the stub must reach all of this */
 	const struct upd_code *code;   /* that `entry` lies in; NULL once its callers are known */
-	struct inj_range cold;         /* outlined part of the same function, empty when there is none */
+	struct inj_range *parts;       /* owned: the same function's code elsewhere, clones that end with it among them */
+	size_t n_parts;
 	struct inj_site site;
 	struct inj_stub stub;
 	inj_addr stub_address;
@@ -33,6 +34,12 @@ struct upd_change {
 	struct inj_code_write writes[2];
 	size_t n_writes;
 	unsigned cluster;
+};
+
+/* Another name of a function that is replaced, with which the patch replaces it as well. */
+struct upd_twin {
+	const struct inj_replacement *wanted;
+	inj_addr address;
 };
 
 /* An IFUNC that no module of the target has bound yet: its resolver is run there once memory is staged. */
@@ -62,6 +69,8 @@ struct upd_plan {
 	struct inj_image *image;
 	struct upd_change *changes;
 	size_t n_changes;
+	struct upd_twin *twins;
+	size_t n_twins;
 	struct upd_code *codes;
 	size_t n_codes;
 	struct inj_binding *bindings; /* one per external of the patch */
@@ -104,6 +113,8 @@ void upd_plan_free(struct upd_plan *plan);
 /* Steps of upd_plan_make(), in their own files. */
 int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_code(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
+int upd_plan_parts(const struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
+int upd_plan_family(const struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_callers(const struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_bind(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
@@ -112,6 +123,9 @@ int upd_plan_record(struct upd_subject *subject, struct upd_plan *plan, const ui
 
 /* Let a look at a function see the code around it: where jumps back into it, and calls, may stand. */
 void upd_change_show_code(const struct upd_change *change, struct inj_text *text);
+
+/* Code elsewhere that is part of the function. Return: 0 or -ENOMEM. */
+int upd_change_add_part(struct upd_change *change, struct inj_range range);
 
 /* Callers were looked at: the code is not needed any more. */
 void upd_plan_forget_code(struct upd_plan *plan);

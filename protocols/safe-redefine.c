@@ -144,8 +144,8 @@ static int watch_changes(const struct upd_subject *subject, struct upd_watch_lis
 
 		list->names[i] = change->wanted->name;
 		r = upd_watch_add(list, code, (unsigned)i, true);
-		if (r == 0)
-			r = upd_watch_add(list, change->cold, (unsigned)i, false);
+		for (size_t j = 0; r == 0 && j < change->n_parts; j++)
+			r = upd_watch_add(list, change->parts[j], (unsigned)i, false);
 	}
 	upd_watch_seal(list);
 	return r;

@@ -31,7 +31,7 @@ ParameterizedTest(char program[24], chosen, of_the_program)
 	for (int round = 0; round < 3; round++) {
 		expect_result(update_apply(&update, PATCH("near"), victim->pid), UPD_APPLIED);
 		cr_assert_str_eq(update.report.targets[0].functions[0].name, "near_one");
-		cr_assert_eq(update.report.targets[0].n_notes, 1);
+		cr_assert_geq(update.report.targets[0].n_notes, 1);
 		cr_assert(strstr(update.report.targets[0].notes[0], "IFUNC"));
 		victim_expect(victim, "near", "1000 1000");
 		expect_result(update_revert(&update, ID, victim->pid), UPD_REVERTED);
