@@ -64,6 +64,7 @@ struct inj_elf {
 
 	struct elf_file_mark *file_marks;
 	size_t n_file_marks;
+	size_t n_near_looks; /* marks that were looked for without the list */
 	bool file_marks_known;
 
 	size_t n_relr; /* relocations in DT_RELR */
@@ -75,6 +76,8 @@ int elf_store_from_fd(struct elf_store *store, int fd, size_t length);
 void elf_store_deinit(struct elf_store *store);
 const uint8_t *elf_view(const struct inj_elf *elf, uint64_t offset, uint64_t length);
 const char *elf_string(const struct inj_elf *elf, uint64_t offset, uint64_t end);
+int elf_pass(const struct inj_elf *elf, uint64_t offset, uint64_t length, size_t step,
+	     size_t overlap, inj_elf_pass_fn pass, void *context);
 
 /* elf-segments.c */
 int elf_read_segments(struct inj_elf *elf, size_t count, struct inj_why *why);

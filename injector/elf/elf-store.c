@@ -12,10 +12,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "injector/base/io.h"
 #include "injector/elf/elf-priv.h"
 
 #define CHUNK_SHIFT 14
 #define CHUNK_BYTES (UINT64_C(1) << CHUNK_SHIFT)
+/* Stays in a processor's second cache. */
+#define PASS_BYTES (192u << 10)
 
 int elf_store_from_fd(struct elf_store *store, int fd, size_t length)
 {
@@ -126,4 +129,46 @@ const char *elf_string(const struct inj_elf *elf, uint64_t offset, uint64_t end)
 		at += piece;
 	}
 	return NULL;
+}
+
+/* Pieces of `step` new bytes, rounded up to nearly PASS_BYTES, each behind `overlap` old ones. */
+static int pass_file(const struct elf_store *store, struct elf_extent all, size_t step,
+		     size_t overlap, inj_elf_pass_fn pass, void *context)
+{
+	INJ_FREE uint8_t *buffer = malloc(overlap + PASS_BYTES);
+	const size_t piece = PASS_BYTES / step * step;
+	size_t kept = 0;
+
+	if (!buffer)
+		return -ENOMEM;
+	for (uint64_t at = 0; at < all.bytes;) {
+		const size_t n = all.bytes - at < piece ? (size_t)(all.bytes - at) : piece;
+		int r = inj_pread_full(store->fd, buffer + kept, n, (off_t)(all.offset + at));
+
+		if (r < 0)
+			return r == -ENODATA ? -EIO : r;
+		if (!pass(context, buffer, kept + n, at - kept))
+			return 0;
+		at += n;
+		if (kept + n > overlap)
+			memmove(buffer, buffer + kept + n - overlap, overlap);
+		kept = kept + n > overlap ? overlap : kept + n;
+	}
+	return 0;
+}
+
+/* Show bytes [offset, offset + length) of the file to `pass`, keeping nothing. */
+int elf_pass(const struct inj_elf *elf, uint64_t offset, uint64_t length, size_t step,
+	     size_t overlap, inj_elf_pass_fn pass, void *context)
+{
+	const struct elf_store *store = &elf->store;
+
+	if (!elf_inside(offset, length, store->length) || overlap > INJ_ELF_MAX_OVERLAP)
+		return -EIO;
+	if (store->fd >= 0)
+		return pass_file(store, (struct elf_extent){ offset, length }, step, overlap, pass,
+				 context);
+	if (length)
+		pass(context, store->bytes + offset, length, 0);
+	return 0;
 }

@@ -9,6 +9,10 @@
 
 #include "injector/elf/elf-priv.h"
 
+/* As far as the beginning of a symbol's file is looked for without reading the whole table. */
+#define NEAR_STEPS 2048
+#define NEAR_LOOKS 64
+
 struct table {
 	struct elf_extent symbols;
 	struct elf_extent strings;
@@ -134,6 +138,31 @@ int inj_elf_symbol(const struct inj_elf *elf, uint32_t which, size_t index,
 	return 0;
 }
 
+int inj_elf_pass_symbols(const struct inj_elf *elf, uint32_t which, inj_elf_pass_fn pass,
+			 void *context)
+{
+	struct table table;
+
+	if (!find_table(elf, which, &table))
+		return -ENOENT;
+	if (table.n_symbols > INJ_ELF_MAX_SYMBOLS)
+		return -EFBIG;
+	return elf_pass(elf, table.symbols.offset, table.n_symbols * sizeof(Elf64_Sym),
+			sizeof(Elf64_Sym), 0, pass, context);
+}
+
+int inj_elf_pass_strings(const struct inj_elf *elf, uint32_t which, size_t overlap,
+			 inj_elf_pass_fn pass, void *context)
+{
+	struct table table;
+
+	if (!find_table(elf, which, &table))
+		return -ENOENT;
+	if (table.strings.bytes > INJ_ELF_MAX_STRINGS)
+		return -EFBIG;
+	return elf_pass(elf, table.strings.offset, table.strings.bytes, 1, overlap, pass, context);
+}
+
 int inj_elf_symbol_table(const struct inj_elf *elf, uint32_t which,
 			 struct inj_elf_symbol_table *ret)
 {
@@ -168,38 +197,59 @@ int inj_elf_symbol_table(const struct inj_elf *elf, uint32_t which,
 static bool find_file_marks(struct inj_elf *elf)
 {
 	struct inj_elf_symbol_table table;
-	size_t n = 0;
+	size_t n_allocated = 0;
 
 	elf->file_marks_known = true;
 	if (inj_elf_symbol_table(elf, SHT_SYMTAB, &table) < 0)
 		return false;
-	for (size_t i = 0; i < table.n_symbols; i++)
-		n += ELF64_ST_TYPE(table.symbols[i].st_info) == STT_FILE;
-	elf->file_marks = calloc(n ? n : 1, sizeof(*elf->file_marks));
-	if (!elf->file_marks)
-		return false;
-	for (size_t i = 0; i < table.n_symbols; i++)
-		if (ELF64_ST_TYPE(table.symbols[i].st_info) == STT_FILE)
-			elf->file_marks[elf->n_file_marks++] = (struct elf_file_mark){
-				.index = (uint32_t)i, .string = table.symbols[i].st_name};
+	for (size_t i = 0; i < table.n_symbols; i++) {
+		if (ELF64_ST_TYPE(table.symbols[i].st_info) != STT_FILE)
+			continue;
+		if (elf->n_file_marks == n_allocated) {
+			n_allocated = n_allocated ? 2 * n_allocated : 256;
+			void *grown = reallocarray(elf->file_marks, n_allocated,
+						   sizeof(*elf->file_marks));
+
+			if (!grown)
+				return false;
+			elf->file_marks = grown;
+		}
+		elf->file_marks[elf->n_file_marks++] = (struct elf_file_mark){
+			.index = (uint32_t)i, .string = table.symbols[i].st_name};
+	}
 	return true;
 }
 
-const char *inj_elf_symbol_file(const struct inj_elf *elf, size_t index)
+/* The mark of a symbol whose file begins not far before it: the whole table need not be read. */
+static bool find_near_mark(const struct inj_elf *elf, const struct table *table, size_t index,
+			   struct elf_file_mark *ret)
 {
-	struct table table;
-	size_t low = 0, high;
+	size_t last = index > NEAR_STEPS ? index - NEAR_STEPS : 0;
 
-	if (!find_table(elf, SHT_SYMTAB, &table) || index >= table.n_symbols)
-		return NULL;
-	const uint8_t *bytes = elf_view(elf, table.symbols.offset + index * sizeof(Elf64_Sym),
-					sizeof(Elf64_Sym));
+	/* Who asks for many symbols is better served by a list. */
+	if (elf_cache(elf)->n_near_looks++ >= NEAR_LOOKS)
+		return false;
+	for (size_t i = index + 1; i-- > last;) {
+		const uint8_t *bytes = elf_view(elf, table->symbols.offset + i * sizeof(Elf64_Sym),
+						sizeof(Elf64_Sym));
+		Elf64_Sym symbol;
 
-	if (!bytes || ELF64_ST_BIND(bytes[offsetof(Elf64_Sym, st_info)]) != STB_LOCAL)
-		return NULL;
-	if (!elf->file_marks_known && !find_file_marks(elf_cache(elf)))
-		return NULL;
-	for (high = elf->n_file_marks; low < high;) {
+		if (!bytes)
+			return false;
+		memcpy(&symbol, bytes, sizeof(symbol));
+		if (ELF64_ST_TYPE(symbol.st_info) != STT_FILE)
+			continue;
+		*ret = (struct elf_file_mark){.index = (uint32_t)i, .string = symbol.st_name};
+		return true;
+	}
+	return false;
+}
+
+static bool find_known_mark(const struct inj_elf *elf, size_t index, struct elf_file_mark *ret)
+{
+	size_t low = 0, high = elf->n_file_marks;
+
+	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
 		if (elf->file_marks[middle].index <= index)
@@ -208,9 +258,31 @@ const char *inj_elf_symbol_file(const struct inj_elf *elf, size_t index)
 			high = middle;
 	}
 	if (low == 0)
+		return false;
+	*ret = elf->file_marks[low - 1];
+	return true;
+}
+
+const char *inj_elf_symbol_file(const struct inj_elf *elf, size_t index)
+{
+	struct elf_file_mark mark;
+	struct table table;
+
+	if (!find_table(elf, SHT_SYMTAB, &table) || index >= table.n_symbols)
 		return NULL;
+	const uint8_t *bytes = elf_view(elf, table.symbols.offset + index * sizeof(Elf64_Sym),
+					sizeof(Elf64_Sym));
+
+	if (!bytes || ELF64_ST_BIND(bytes[offsetof(Elf64_Sym, st_info)]) != STB_LOCAL)
+		return NULL;
+	if (elf->file_marks_known || !find_near_mark(elf, &table, index, &mark)) {
+		if (!elf->file_marks_known && !find_file_marks(elf_cache(elf)))
+			return NULL;
+		if (!find_known_mark(elf, index, &mark))
+			return NULL;
+	}
 	/* The linker ends the files with a nameless one before its own local symbols. */
-	const char *name = table_string(elf, &table, elf->file_marks[low - 1].string);
+	const char *name = table_string(elf, &table, mark.string);
 
 	return name && *name ? name : NULL;
 }

@@ -146,6 +146,22 @@ int inj_elf_symbol_table(const struct inj_elf *elf, uint32_t which,
 #define INJ_ELF_MAX_SYMBOLS (8UL << 20)
 #define INJ_ELF_MAX_STRINGS INJ_ELF_MAX_PIECE
 
+/*
+ * Look through a symbol table, or its strings, once and piece by piece, keeping nothing: what is
+ * asked for once in a table of many megabytes need not be held. What is found by such a look may
+ * have changed by the next one and is to be checked by inj_elf_symbol().
+ * pass: called for each piece, in order, with its offset in the table; false ends the look. Pieces
+ *   of the symbols hold whole ones, unaligned; pieces of the strings begin with the last `overlap`
+ *   bytes of the piece before, of which there are at most INJ_ELF_MAX_OVERLAP.
+ * Return: 0. Errors: -ENOENT (no such table), -EFBIG (as above), -EIO (the file shrank), -ENOMEM.
+ */
+typedef bool (*inj_elf_pass_fn)(void *context, const uint8_t *bytes, size_t n, uint64_t offset);
+int inj_elf_pass_symbols(const struct inj_elf *elf, uint32_t which, inj_elf_pass_fn pass,
+			 void *context);
+int inj_elf_pass_strings(const struct inj_elf *elf, uint32_t which, size_t overlap,
+			 inj_elf_pass_fn pass, void *context);
+#define INJ_ELF_MAX_OVERLAP 4096
+
 /* Source file of a symbol of SHT_SYMTAB: the last STT_FILE before it; NULL for symbols that are not
  * local, and when unknown. */
 const char *inj_elf_symbol_file(const struct inj_elf *elf, size_t index);

@@ -177,6 +177,7 @@ int inj_modules_load(const struct inj_process *process, const struct inj_maps *m
 	if (!modules)
 		return load_gone(process, -ENOMEM, why);
 	modules->process = process;
+	own->large_table = LARGE_TABLE;
 	int r = auxv_read(process, &auxv);
 
 	if (r == 0)

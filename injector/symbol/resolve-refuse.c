@@ -74,6 +74,8 @@ int refuse_missing(const struct question *question, struct inj_why *why)
 	struct text text = {.used = 0};
 	char near[300];
 
+	if (!why) /* looking for what comes near is dear */
+		return INJ_NO_SUCH_SYMBOL;
 	add(&text, "there is no %s %.100s", what, question->name);
 	if (question->version)
 		add(&text, "@%.40s", question->version);

@@ -19,8 +19,9 @@ struct inj_symbol {
 /*
  * Sources of symbols: .symtab of the file, else of the separate debug file, else of .gnu_debugdata
  * (xz, at most 64 MiB unpacked), and always .dynsym; the same name at the same address counts once.
- * An exported name is found through the file's own hash table. An index is built once a module, on
- * the first question that the hash table cannot answer.
+ * An exported name is found through the file's own hash table. For other questions an index is
+ * built once a module: on the first one, or, of a table so large that an index costs more than a
+ * look through it, after a few.
  */
 
 /*
@@ -60,7 +61,8 @@ int inj_resolve_external(const struct inj_modules *modules, const struct inj_mod
 
 /*
  * Name of the code at an address: the symbol that covers it. Functions go before other symbols,
- * known sizes before unknown ones (these reach to the next symbol), global names before local ones.
+ * known sizes before unknown ones (these reach to the next symbol, at most 256 KiB), global names
+ * before local ones.
  * State: any. Return: false when unknown.
  */
 bool inj_symbol_at(const struct inj_modules *modules, inj_addr address, struct inj_symbol *ret);

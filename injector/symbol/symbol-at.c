@@ -2,29 +2,41 @@
 /*
  * From addresses to names, and the relatives of a function. The symbols of a module are sorted by
  * address on first use (radix sort: files mostly come nearly sorted, and a million entries must
- * take milliseconds). Always holds: `reach` is the running maximum of symbol ends, so a search
- * backwards knows when nothing earlier can cover an address; a search looks at no more than
- * MAX_STEPS symbols even when a hostile table nests everything.
+ * take milliseconds); of a large table, for the first few questions, only those around the address.
+ * Always holds: `reach` is the running maximum of symbol ends, so a search backwards knows when
+ * nothing earlier can cover an address; a search looks at no more than MAX_STEPS symbols even when
+ * a hostile table nests everything.
  */
 #include <string.h>
 
 #include "injector/symbol/symtab-priv.h"
 
 #define MAX_STEPS 512
+/* A symbol of unknown size names nothing farther away than this. */
+#define UNSIZED_REACH (256u << 10)
+/* On either side of an address; more questions about one place come together. */
+#define WINDOW_REACH (64u << 10)
+#define MAX_WINDOWS 3
 
-static bool has_address(const Elf64_Sym *symbol)
+bool symbol_has_address(const Elf64_Sym *symbol)
 {
 	return source_is_definition(symbol) && ELF64_ST_TYPE(symbol->st_info) != STT_TLS &&
 	       symbol->st_shndx != SHN_ABS && symbol->st_shndx != SHN_COMMON;
 }
 
-static void place_symbols(struct inj_symbol_index *index, const struct source *source,
-			  uint32_t exported)
+struct placed symbol_placed(const Elf64_Sym *symbol, uint32_t index, bool exported)
 {
-	for (uint32_t i = 1; source->elf && i < source->table.n_symbols; i++)
-		if (has_address(&source->table.symbols[i]))
-			index->placed[index->n_placed++] = (struct placed){
-				source->table.symbols[i].st_value, i, exported};
+	return (struct placed){ .value = symbol->st_value, .size = symbol->st_size,
+				.symbol = index, .info = symbol->st_info, .exported = exported };
+}
+
+static void place_symbols(struct inj_symbol_index *index, const struct source *source,
+			  bool exported)
+{
+	for (uint32_t i = 1; source->table.symbols && i < source->table.n_symbols; i++)
+		if (symbol_has_address(&source->table.symbols[i]))
+			index->placed[index->n_placed++] =
+				symbol_placed(&source->table.symbols[i], i, exported);
 }
 
 /* Least significant digit first, 11 bits at a time, as many digits as the highest address has. */
@@ -61,50 +73,32 @@ static bool sort_placed(struct placed *items, size_t n)
 	return true;
 }
 
-static const Elf64_Sym *raw_of(const struct inj_symbol_index *index, const struct placed *placed)
-{
-	const struct source *source = placed->exported ? &index->exported : &index->named;
-
-	return &source->table.symbols[placed->symbol];
-}
-
 /* Where a symbol ends. One of unknown size ends where the next address has one, and with the symbol
  * that encloses it: labels in assembly. */
 static uint64_t end_of(const struct inj_symbol_index *index, size_t at)
 {
 	const struct placed *placed = &index->placed[at];
-	uint64_t size = raw_of(index, placed)->st_size;
 	uint64_t end;
 
-	if (size)
-		return __builtin_add_overflow(placed->value, size, &end) ? UINT64_MAX : end;
-	end = at > 0 && index->reach[at - 1] > placed->value ? index->reach[at - 1] : UINT64_MAX;
+	if (placed->size)
+		return __builtin_add_overflow(placed->value, placed->size, &end) ? UINT64_MAX : end;
+	if (__builtin_add_overflow(placed->value, UNSIZED_REACH, &end))
+		end = UINT64_MAX;
+	if (at > 0 && index->reach[at - 1] > placed->value && index->reach[at - 1] < end)
+		end = index->reach[at - 1];
 	for (size_t i = at + 1; i < index->n_placed && i < at + MAX_STEPS; i++)
 		if (index->placed[i].value > placed->value)
 			return index->placed[i].value < end ? index->placed[i].value : end;
 	return end;
 }
 
-static int place_all(struct inj_symbol_index *index)
+static int arrange(struct inj_symbol_index *index, struct inj_range answers)
 {
-	/* .symtab holds all that .dynsym does; the small table in .gnu_debugdata does not. */
-	bool both = !index->named.elf || index->named.elf == index->mini;
-	size_t n = index->named.table.n_symbols + (both ? index->exported.table.n_symbols : 0);
 	uint64_t reach = 0;
 
-	if (index->placed_known)
-		return 0;
-	if (!index->placed)
-		index->placed = malloc((n + 1) * sizeof(*index->placed));
-	if (!index->reach)
-		index->reach = malloc((n + 1) * sizeof(*index->reach));
-	if (!index->placed || !index->reach)
-		return -ENOMEM;
-	index->n_placed = 0;
-	place_symbols(index, &index->named, 0);
-	if (both)
-		place_symbols(index, &index->exported, 1);
-	if (!sort_placed(index->placed, index->n_placed))
+	free(index->reach);
+	index->reach = malloc((index->n_placed + 1) * sizeof(*index->reach));
+	if (!index->reach || !sort_placed(index->placed, index->n_placed))
 		return -ENOMEM;
 	for (size_t i = 0; i < index->n_placed; i++) {
 		uint64_t end = end_of(index, i);
@@ -112,8 +106,76 @@ static int place_all(struct inj_symbol_index *index)
 		reach = end > reach ? end : reach;
 		index->reach[i] = reach;
 	}
-	index->placed_known = true;
+	index->answers = answers;
 	return 0;
+}
+
+/* .symtab holds all that .dynsym does; the small table in .gnu_debugdata does not. */
+static bool needs_both(const struct inj_symbol_index *index)
+{
+	return !index->named.elf || index->named.elf == index->mini;
+}
+
+static void unplace(struct inj_symbol_index *index)
+{
+	free(INJ_TAKE(index->placed));
+	index->n_placed = 0;
+	index->answers = (struct inj_range){ 0, 0 };
+}
+
+static int place_all(struct inj_symbol_index *index)
+{
+	const bool both = needs_both(index);
+	size_t n = 0;
+
+	unplace(index);
+	if (index->named.elf && source_load(&index->named) == 0)
+		n += index->named.table.n_symbols;
+	if (both && index->exported.elf && source_load(&index->exported) == 0)
+		n += index->exported.table.n_symbols;
+	index->placed = malloc((n + 1) * sizeof(*index->placed));
+	if (!index->placed)
+		return -ENOMEM;
+	place_symbols(index, &index->named, false);
+	if (both)
+		place_symbols(index, &index->exported, true);
+	return arrange(index, (struct inj_range){ 0, UINT64_MAX });
+}
+
+static int place_window(struct inj_symbol_index *index, uint64_t value)
+{
+	const struct inj_range answers = {
+		value > WINDOW_REACH ? value - WINDOW_REACH : 0,
+		value < UINT64_MAX - WINDOW_REACH ? value + WINDOW_REACH : UINT64_MAX,
+	};
+	/* With all that may name something in there. */
+	const struct inj_range window = {
+		answers.start > UNSIZED_REACH ? answers.start - UNSIZED_REACH : 0,
+		answers.end,
+	};
+	size_t n_allocated = 0;
+	int r;
+
+	unplace(index);
+	index->n_windows++;
+	r = sift_range(&index->named, window, false, &index->placed, &index->n_placed, &n_allocated);
+	if (r == 0 && needs_both(index))
+		r = sift_range(&index->exported, window, true, &index->placed, &index->n_placed,
+			       &n_allocated);
+	return r == 0 ? arrange(index, answers) : r;
+}
+
+/* Place what is needed for an answer about an address. Return: 0 or -ENOMEM. */
+static int place(struct inj_symbol_index *index, uint64_t value)
+{
+	const bool large = index->named.large || (needs_both(index) && index->exported.large);
+	int r = -E2BIG;
+
+	if (inj_range_has(index->answers, value))
+		return 0;
+	if (large && index->n_windows < MAX_WINDOWS)
+		r = place_window(index, value);
+	return r == 0 || r == -ENOMEM ? r : place_all(index);
 }
 
 /* How many placed symbols start at or below value. */
@@ -135,28 +197,26 @@ static size_t count_up_to(const struct inj_symbol_index *index, uint64_t value)
 /* How telling a symbol is; the highest wins. */
 static unsigned rank(const struct inj_symbol_index *index, const struct placed *placed)
 {
-	const Elf64_Sym *raw = raw_of(index, placed);
-	unsigned type = ELF64_ST_TYPE(raw->st_info);
-	unsigned binding = ELF64_ST_BIND(raw->st_info);
+	const struct source *source = placed->exported ? &index->exported : &index->named;
+	const unsigned type = ELF64_ST_TYPE(placed->info);
+	const unsigned binding = ELF64_ST_BIND(placed->info);
+	struct inj_elf_symbol raw;
 	unsigned result = 0;
 
+	if (!source_raw(source, placed->symbol, &raw))
+		return 0;
 	if (type == STT_FUNC || type == STT_GNU_IFUNC)
 		result += 32;
-	if (raw->st_size)
+	if (placed->size)
 		result += 16;
 	if (binding == STB_GLOBAL || binding == STB_GNU_UNIQUE)
 		result += 8;
 	else if (binding == STB_WEAK)
 		result += 4;
-	const struct source *source = placed->exported ? &index->exported : &index->named;
-	const char *name = raw->st_name < source->table.n_strings
-				   ? source->table.strings + raw->st_name
-				   : "";
-
 	/* "write" before "__write", a name before a label of the compiler. */
-	if (*name && *name != '_')
+	if (*raw.name && *raw.name != '_')
 		result += 2;
-	if (*name != '.')
+	if (*raw.name != '.')
 		result += 1;
 	return result;
 }
@@ -190,7 +250,8 @@ bool inj_symbol_at(const struct inj_modules *modules, inj_addr address, struct i
 	const struct inj_module *module = inj_modules_at(modules, address);
 	struct inj_symbol_index *index;
 
-	if (!module || symtab_index(modules, module, &index) < 0 || place_all(index) < 0)
+	if (!module || symtab_index(modules, module, &index) < 0 ||
+	    place(index, address - module->bias) < 0)
 		return false;
 	const struct placed *placed = find_cover(index, address - module->bias);
 
@@ -208,7 +269,7 @@ int symtab_visit_address(const struct inj_modules *modules, const struct inj_mod
 	int r = symtab_index(modules, module, &index);
 
 	if (r == 0)
-		r = place_all(index);
+		r = place(index, value);
 	if (r < 0)
 		return r;
 	for (size_t at = count_up_to(index, value);

@@ -30,7 +30,9 @@ struct own_modules {
 	size_t n_allocated;
 	struct lost_module *lost;
 	size_t n_lost;
+	size_t large_table; /* symbols from which on a table is not indexed for a few questions */
 };
+#define LARGE_TABLE 50000
 
 static inline struct own_module *own_module(const struct inj_module *module)
 {

@@ -1,67 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Names of a module. Exported ones are answered by the file's own hash table. For private ones the
- * module's .symtab (or that of its debug file, or the small one in .gnu_debugdata) is indexed on
- * first use: hash chains over base names, that is names without version and without what compilers
- * append to the parts of a split function, so that one chain holds a function with all its parts.
- * Always holds: indexing is one pass and two arrays of 4 bytes a symbol; strings are those of the
- * file, except that names with a version are kept without it.
+ * Names of a module. Exported ones are answered by the file's own hash table. Private ones stand in
+ * the module's .symtab, or that of its debug file, or the small one in .gnu_debugdata: a small
+ * table is indexed on first use, a large one is looked through for the first few names and indexed
+ * when more are asked for. Always holds: a name that is handed out is the file's own string, except
+ * that names with a version are kept without it.
  */
 #include <string.h>
 
 #include "injector/symbol/symtab-priv.h"
-
-/* A symbol that is in no chain. Indices and hashes stay below INJ_ELF_MAX_SYMBOLS. */
-#define NOT_CHAINED       UINT32_MAX
-#define PREFETCH_DISTANCE 16
-
-/* What gcc, clang and their linkers append to names after a dot. */
-static const char *const suffixes[] = {
-	"cold", "part", "constprop", "isra", "localalias", "lto_priv", "llvm", "clone", "warm",
-};
-
-static bool is_suffix(const char *after_dot)
-{
-	for (size_t i = 0; i < INJ_ARRAY_LENGTH(suffixes); i++) {
-		size_t n = strlen(suffixes[i]);
-
-		if (strncmp(after_dot, suffixes[i], n) == 0 &&
-		    (after_dot[n] == '\0' || after_dot[n] == '.' || after_dot[n] == '@'))
-			return true;
-	}
-	return false;
-}
-
-/* Length of a name without version and without such suffixes. */
-static size_t base_length(const char *name, size_t length)
-{
-	const char *at = memchr(name, '@', length);
-
-	if (at && at != name)
-		length = (size_t)(at - name);
-	for (const char *dot = name; (dot = memchr(dot, '.', length - (size_t)(dot - name))); dot++)
-		if (dot != name && is_suffix(dot + 1))
-			return (size_t)(dot - name);
-	return length;
-}
-
-/* Eight bytes at a time: a million C++ names are some hundred megabytes. */
-static uint32_t hash_bytes(const char *bytes, size_t length)
-{
-	const uint64_t factor = UINT64_C(0x9e3779b97f4a7c15);
-	uint64_t hash = length * factor;
-	uint64_t word;
-
-	for (; length >= sizeof(word); bytes += sizeof(word), length -= sizeof(word)) {
-		memcpy(&word, bytes, sizeof(word));
-		hash = (hash ^ word) * factor;
-		hash ^= hash >> 32;
-	}
-	word = 0;
-	memcpy(&word, bytes, length);
-	hash = (hash ^ word) * factor;
-	return (uint32_t)(hash >> 32);
-}
 
 /* Something that has an address or an offset, and a name of its own. */
 bool source_is_definition(const Elf64_Sym *symbol)
@@ -72,21 +19,53 @@ bool source_is_definition(const Elf64_Sym *symbol)
 	       type != STT_FILE;
 }
 
-static const char *raw_name(const struct source *source, uint32_t symbol)
+static struct inj_elf_symbol decode(const Elf64_Sym *raw, const char *name)
 {
-	uint32_t offset = source->table.symbols[symbol].st_name;
-
-	return offset < source->table.n_strings ? source->table.strings + offset : "";
+	return (struct inj_elf_symbol){
+		.name = name,
+		.value = raw->st_value,
+		.size = raw->st_size,
+		.type = ELF64_ST_TYPE(raw->st_info),
+		.binding = ELF64_ST_BIND(raw->st_info),
+		.visibility = ELF64_ST_VISIBILITY(raw->st_other),
+		.section = raw->st_shndx,
+	};
 }
 
-/* Remember how to say a name without its version. */
-static void add_cut(struct source *source, uint32_t symbol, const char *name, size_t length,
-		    size_t *text)
+bool source_raw(const struct source *source, uint32_t symbol, struct inj_elf_symbol *ret)
 {
-	memcpy(source->cut_text + *text, name, length);
-	source->cut_text[*text + length] = '\0';
-	source->cuts[source->n_cuts++] = (struct cut_name){symbol, (uint32_t)*text};
-	*text += length + 1;
+	const struct inj_elf_symbol_table *table = &source->table;
+
+	if (!table->symbols)
+		return inj_elf_symbol(source->elf, source->which, symbol, ret) == 0;
+	const uint32_t name = table->symbols[symbol].st_name;
+
+	*ret = decode(&table->symbols[symbol],
+		      name < table->n_strings ? table->strings + name : "");
+	return true;
+}
+
+/* A name without its version, made when first asked for; the name itself when memory is short. */
+static const char *cut_name(struct source *source, uint32_t symbol, const char *name, size_t length)
+{
+	struct cut_name **head, *cut;
+
+	if (!source->cuts)
+		source->cuts = calloc(N_CUT_HEADS, sizeof(*source->cuts));
+	if (!source->cuts)
+		return name;
+	head = &source->cuts[symbol % N_CUT_HEADS];
+	for (cut = *head; cut; cut = cut->next)
+		if (cut->symbol == symbol)
+			return cut->text;
+	cut = malloc(sizeof(*cut) + length + 1);
+	if (!cut)
+		return name;
+	*cut = (struct cut_name){ *head, symbol };
+	memcpy(cut->text, name, length);
+	cut->text[length] = '\0';
+	*head = cut;
+	return cut->text;
 }
 
 static const char *version_mark(const char *name)
@@ -96,104 +75,39 @@ static const char *version_mark(const char *name)
 	return at && at != name ? at : NULL;
 }
 
-static int cut_names(struct source *source, size_t n, size_t n_bytes)
+/* A small table must be sound to count; a large one is believed until it is read. */
+static bool open_source(struct source *source, const struct inj_elf *elf, uint32_t which,
+			size_t large_from)
 {
-	size_t text = 0;
-
-	if (n == 0)
-		return 0;
-	source->cuts = calloc(n, sizeof(*source->cuts));
-	source->cut_text = malloc(n_bytes);
-	if (!source->cuts || !source->cut_text)
-		return -ENOMEM;
-	for (uint32_t i = 1; i < source->table.n_symbols; i++) {
-		const char *name = raw_name(source, i);
-		const char *at = source->next[i] == NOT_CHAINED ? NULL : version_mark(name);
-
-		if (at)
-			add_cut(source, i, name, (size_t)(at - name), &text);
-	}
-	return 0;
-}
-
-/* Hash of every name; NOT_CHAINED for what has none to be found by. Counts names with versions. */
-static void hash_names(struct source *source, size_t *ret_n_cuts, size_t *ret_cut_bytes)
-{
-	for (uint32_t i = 1; i < source->table.n_symbols; i++) {
-		source->next[i] = NOT_CHAINED;
-		if (!source_is_definition(&source->table.symbols[i]))
-			continue;
-		const char *name = raw_name(source, i);
-		size_t length = strlen(name);
-		const char *at = memchr(name, '@', length);
-
-		if (at && at != name) {
-			++*ret_n_cuts;
-			*ret_cut_bytes += (size_t)(at - name) + 1;
-		}
-		source->next[i] = hash_bytes(name, base_length(name, length)) & source->mask;
-	}
-}
-
-/* Turn hashes into chains. Backwards, so that chains ascend. Without the prefetch nearly every head
- * misses cache and translation cache, and a million symbols take five times as long. */
-static void link_chains(struct source *source)
-{
-	for (size_t i = source->table.n_symbols - 1; i > 0; i--) {
-		uint32_t slot = source->next[i];
-
-		if (i > PREFETCH_DISTANCE && source->next[i - PREFETCH_DISTANCE] != NOT_CHAINED)
-			__builtin_prefetch(
-				&source->heads[source->next[i - PREFETCH_DISTANCE]], 1);
-		if (slot == NOT_CHAINED)
-			continue;
-		source->next[i] = source->heads[slot];
-		source->heads[slot] = (uint32_t)i;
-	}
-}
-
-static int chain_names(struct source *source)
-{
-	size_t n_heads = 16, n_cuts = 0, cut_bytes = 0;
-
-	while (n_heads < source->table.n_symbols)
-		n_heads *= 2;
-	source->mask = (uint32_t)(n_heads - 1);
-	source->heads = calloc(n_heads, sizeof(*source->heads));
-	source->next = malloc(source->table.n_symbols * sizeof(*source->next));
-	if (!source->heads || !source->next)
-		return -ENOMEM;
-	hash_names(source, &n_cuts, &cut_bytes);
-	link_chains(source);
-	return cut_bytes > UINT32_MAX ? -ENOMEM : cut_names(source, n_cuts, cut_bytes);
-}
-
-static bool open_source(struct source *source, const struct inj_elf *elf, uint32_t which)
-{
+	*source = (struct source){ .which = which };
+	source->n_symbols = elf ? inj_elf_n_symbols(elf, which) : 0;
+	source->large = source->n_symbols >= large_from;
 	/* One of only the null symbol has no names either. */
-	if (!elf || inj_elf_symbol_table(elf, which, &source->table) < 0 ||
-	    source->table.n_symbols < 2)
+	if (source->n_symbols < 2 || source->n_symbols > INJ_ELF_MAX_SYMBOLS)
 		return false;
 	source->elf = elf;
-	source->which = which;
-	return true;
+	if (source->large || source_load(source) == 0)
+		return true;
+	source->elf = NULL;
+	return false;
 }
 
 static int index_new(const struct inj_modules *modules, const struct inj_module *module,
 		     struct inj_symbol_index **ret)
 {
 	struct inj_symbol_index *index = calloc(1, sizeof(*index));
+	const size_t large = own_modules(modules)->large_table;
 	int r = 0;
 
 	if (!index)
 		return -ENOMEM;
-	open_source(&index->exported, module->elf, SHT_DYNSYM);
-	if (!open_source(&index->named, module->elf, SHT_SYMTAB) &&
-	    !open_source(&index->named, inj_module_debug_elf(modules, module), SHT_SYMTAB) &&
+	open_source(&index->exported, module->elf, SHT_DYNSYM, large);
+	if (!open_source(&index->named, module->elf, SHT_SYMTAB, large) &&
+	    !open_source(&index->named, inj_module_debug_elf(modules, module), SHT_SYMTAB, large) &&
 	    minidebug_open(module, &index->mini) == 0)
-		open_source(&index->named, index->mini, SHT_SYMTAB);
-	if (index->named.elf)
-		r = chain_names(&index->named);
+		open_source(&index->named, index->mini, SHT_SYMTAB, large);
+	if (index->named.elf && !index->named.large)
+		r = source_chain(&index->named);
 	if (r < 0)
 		symtab_free(index);
 	else
@@ -213,35 +127,34 @@ int symtab_index(const struct inj_modules *modules, const struct inj_module *mod
 	return r;
 }
 
+static void free_source(struct source *source)
+{
+	for (size_t i = 0; source->cuts && i < N_CUT_HEADS; i++)
+		while (source->cuts[i]) {
+			struct cut_name *cut = source->cuts[i];
+
+			source->cuts[i] = cut->next;
+			free(cut);
+		}
+	for (size_t i = 0; i < source->n_sifted; i++) {
+		free(source->sifted[i].base);
+		free(source->sifted[i].symbols);
+	}
+	free(source->cuts);
+	free(source->heads);
+	free(source->next);
+}
+
 void symtab_free(struct inj_symbol_index *index)
 {
 	if (!index)
 		return;
-	free(index->named.heads);
-	free(index->named.next);
-	free(index->named.cuts);
-	free(index->named.cut_text);
+	free_source(&index->named);
+	free_source(&index->exported);
 	free(index->placed);
 	free(index->reach);
 	inj_elf_close(index->mini);
 	free(index);
-}
-
-static const char *cut_name_of(const struct source *source, uint32_t symbol)
-{
-	size_t low = 0, high = source->n_cuts;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (source->cuts[middle].symbol < symbol)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == source->n_cuts || source->cuts[low].symbol != symbol)
-		return NULL;
-	return source->cut_text + source->cuts[low].text;
 }
 
 static inj_addr run_time_value(const struct inj_module *module, const struct inj_elf_symbol *symbol)
@@ -269,12 +182,13 @@ bool source_symbol(const struct inj_module *module, const struct source *source,
 		.version = raw.version,
 		.module = module,
 	};
-	const char *cut = cut_name_of(source, symbol);
+	const char *mark = source->which == SHT_SYMTAB ? version_mark(raw.name) : NULL;
 
-	if (cut) {
-		ret->version = raw.name + strlen(cut);
-		ret->version += strspn(ret->version, "@");
-		ret->name = cut;
+	if (mark) {
+		ret->version = mark + strspn(mark, "@");
+		/* A cache; the index belongs to us, however constant it is to callers. */
+		ret->name = cut_name((struct source *)(uintptr_t)source, symbol, raw.name,
+				     (size_t)(mark - raw.name));
 	}
 	return true;
 }
@@ -331,39 +245,73 @@ static enum match match_name(const char *raw, const char *name, size_t length)
 	return strncmp(raw, privatized, strlen(privatized)) == 0 ? MATCH_PRIVATIZED : MATCH_NONE;
 }
 
-static uint32_t first_in_chain(const struct source *source, const char *name)
-{
-	size_t length = base_length(name, strlen(name));
+/* All symbols that may be of one base name. */
+struct bucket {
+	const struct source *source;
+	const struct sifted *sifted; /* NULL: a chain */
+	size_t at;
+	uint32_t next;
+};
 
-	return source->elf ? source->heads[hash_bytes(name, length) & source->mask] : 0;
+/* Return: 0 or -ENOMEM; a table that cannot be read is as good as none. */
+static int open_bucket(struct source *source, const char *name, struct bucket *ret)
+{
+	const size_t length = base_length(name, strlen(name));
+	int r = -E2BIG;
+
+	*ret = (struct bucket){ .source = source };
+	if (!source->elf)
+		return 0;
+	if (source->large && !source->heads)
+		r = sift_names(source, name, length, &ret->sifted);
+	if (r == -E2BIG) {
+		r = source_chain(source);
+		ret->next = r == 0 ? source_first(source, name, length) : 0;
+	}
+	return r == -ENOMEM ? r : 0;
 }
 
-static void find_matching(const struct inj_module *module, const struct source *source,
-			  const char *name, enum match wanted, struct candidates *ret)
+/* Return: 0 at the end, as no symbol of a bucket is the null symbol. */
+static uint32_t bucket_next(struct bucket *bucket)
+{
+	const uint32_t symbol = bucket->next;
+
+	if (bucket->sifted)
+		return bucket->at < bucket->sifted->n ? bucket->sifted->symbols[bucket->at++] : 0;
+	if (symbol)
+		bucket->next = bucket->source->next[symbol];
+	return symbol;
+}
+
+static void find_matching(const struct inj_module *module, struct bucket bucket, const char *name,
+			  enum match wanted, struct candidates *ret)
 {
 	size_t length = strlen(name);
+	struct inj_elf_symbol raw;
 	struct inj_symbol symbol;
+	uint32_t i;
 
-	for (uint32_t i = first_in_chain(source, name); i; i = source->next[i])
-		if (match_name(raw_name(source, i), name, length) == wanted &&
-		    source_symbol(module, source, i, &symbol))
+	while ((i = bucket_next(&bucket)))
+		if (source_raw(bucket.source, i, &raw) &&
+		    match_name(raw.name, name, length) == wanted &&
+		    source_symbol(module, bucket.source, i, &symbol))
 			add_candidate(ret, &symbol);
 }
 
 /* An exported name of which several versions exist and none is the default: all of them. */
-static void find_versions(const struct inj_module *module, const struct source *source,
-			  const char *name, struct candidates *ret)
+static void find_versions(const struct inj_module *module, struct source *source, const char *name,
+			  struct candidates *ret)
 {
+	struct inj_elf_symbol raw;
 	struct inj_symbol symbol;
 	size_t ignored;
 
-	if (!source->elf ||
-	    inj_elf_dynamic_lookup(module->elf, name, NULL, &ignored) != -ENOTUNIQ)
+	if (!source->elf || inj_elf_dynamic_lookup(module->elf, name, NULL, &ignored) != -ENOTUNIQ ||
+	    source_load(source) < 0)
 		return;
 	for (uint32_t i = 1; i < source->table.n_symbols; i++)
-		if (source_is_definition(&source->table.symbols[i]) &&
-		    strcmp(raw_name(source, i), name) == 0 &&
-		    source_symbol(module, source, i, &symbol))
+		if (source_is_definition(&source->table.symbols[i]) && source_raw(source, i, &raw) &&
+		    strcmp(raw.name, name) == 0 && source_symbol(module, source, i, &symbol))
 			add_candidate(ret, &symbol);
 }
 
@@ -373,12 +321,15 @@ int symtab_find(const struct inj_modules *modules, const struct inj_module *modu
 	static const enum match order[] = {MATCH_PLAIN, MATCH_PRIVATIZED, MATCH_OLD_VERSION};
 	struct inj_symbol_index *index;
 	struct inj_symbol exported;
+	struct bucket bucket;
 
 	ret->n = ret->n_all = 0;
 	if (!*name)
 		return 0;
 	int r = symtab_index(modules, module, &index);
 
+	if (r == 0)
+		r = open_bucket(&index->named, name, &bucket);
 	if (r < 0)
 		return r;
 	if (symtab_find_exported(module, name, NULL, &exported))
@@ -386,16 +337,16 @@ int symtab_find(const struct inj_modules *modules, const struct inj_module *modu
 	else
 		find_versions(module, &index->exported, name, ret);
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(order) && (i == 0 || ret->n == 0); i++)
-		find_matching(module, &index->named, name, order[i], ret);
+		find_matching(module, bucket, name, order[i], ret);
 	return 0;
 }
 
-static bool visit_source(const struct inj_module *module, const struct source *source,
-			 size_t limit, symtab_visit_fn visit, void *context)
+static bool visit_source(const struct inj_module *module, struct source *source, size_t limit,
+			 symtab_visit_fn visit, void *context)
 {
 	struct inj_symbol symbol;
 
-	if (!source->elf)
+	if (!source->elf || source_load(source) < 0)
 		return true;
 	for (uint32_t i = 1; i < source->table.n_symbols && i <= limit; i++)
 		if (source_is_definition(&source->table.symbols[i]) &&
@@ -426,13 +377,18 @@ int symtab_visit_family(const struct inj_modules *modules, const struct inj_modu
 {
 	size_t length = base_length(name, strlen(name));
 	struct inj_symbol_index *index;
+	struct inj_elf_symbol raw;
 	struct inj_symbol symbol;
+	struct bucket bucket;
+	uint32_t i;
 	int r = symtab_index(modules, module, &index);
 
+	if (r == 0)
+		r = open_bucket(&index->named, name, &bucket);
 	if (r < 0)
 		return r;
-	for (uint32_t i = first_in_chain(&index->named, name); i; i = index->named.next[i])
-		if (is_family(raw_name(&index->named, i), name, length) &&
+	while ((i = bucket_next(&bucket)))
+		if (source_raw(&index->named, i, &raw) && is_family(raw.name, name, length) &&
 		    source_symbol(module, &index->named, i, &symbol) && !visit(context, &symbol))
 			break;
 	return 0;

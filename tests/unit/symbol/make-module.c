@@ -4,6 +4,9 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#include "injector/base/io.h"
 
 static const char shstrtab[] = "\0.text\0.symtab\0.strtab";
 enum { NULL_SECTION, TEXT, SYMTAB, STRTAB, SHSTRTAB, N_SECTIONS };
@@ -33,12 +36,40 @@ static void fill_symbols(const struct made_symbol *symbols, size_t n, Elf64_Sym 
 			.st_info = ELF64_ST_INFO(symbols[i].binding, symbols[i].type),
 			.st_shndx = symbols[i].undefined ? SHN_UNDEF : section,
 		};
+		/* Linkers let a name be the end of another one's string. */
+		const size_t before = i ? strlen(symbols[i - 1].name) + 1 : 0;
+
+		if (before > length && table[i].st_name &&
+		    strcmp(symbols[i - 1].name + before - length, symbols[i].name) == 0) {
+			table[i + 1].st_name = table[i].st_name + (uint32_t)(before - length);
+			continue;
+		}
 		memcpy(strings + at, symbols[i].name, length);
 		at += length;
 	}
 }
 
-static struct inj_elf *make_elf_with(const struct made_symbol *symbols, size_t n)
+/* bytes: taken over. */
+static struct inj_elf *open_made(uint8_t *bytes, size_t length, bool in_file)
+{
+	struct inj_why why = {0};
+	struct inj_elf *elf = NULL;
+	int r;
+
+	if (in_file) {
+		INJ_FREE uint8_t *owned = bytes;
+		INJ_CLOSE int fd = memfd_create("made", MFD_CLOEXEC);
+
+		cr_assert_eq(inj_write_full(fd, owned, length), 0);
+		r = inj_elf_open_fd(fd, "made", length, &elf, &why);
+	} else {
+		r = inj_elf_open_owned(bytes, length, "made", &elf, &why);
+	}
+	cr_assert_eq(r, 0, "%s", why.text);
+	return elf;
+}
+
+static struct inj_elf *make_elf_with(const struct made_symbol *symbols, size_t n, bool in_file)
 {
 	size_t symtab_bytes = (n + 1) * sizeof(Elf64_Sym);
 	size_t strtab_bytes = string_bytes(symbols, n);
@@ -47,8 +78,6 @@ static struct inj_elf *make_elf_with(const struct made_symbol *symbols, size_t n
 	size_t at_names = at_strtab + strtab_bytes;
 	size_t length = at_names + sizeof(shstrtab);
 	uint8_t *bytes = calloc(1, length);
-	struct inj_why why = {0};
-	struct inj_elf *elf = NULL;
 	const Elf64_Ehdr header = {
 		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
 			    EV_CURRENT},
@@ -74,14 +103,22 @@ static struct inj_elf *make_elf_with(const struct made_symbol *symbols, size_t n
 	fill_symbols(symbols, n, (Elf64_Sym *)(void *)(bytes + at_symtab),
 		     (char *)bytes + at_strtab);
 	memcpy(bytes + at_names, shstrtab, sizeof(shstrtab));
-	cr_assert_eq(inj_elf_open_owned(bytes, length, "made", &elf, &why), 0, "%s", why.text);
-	return elf;
+	return open_made(bytes, length, in_file);
 }
 
 struct inj_modules *make_module(const struct made_symbol *symbols, size_t n)
 {
-	struct inj_modules *modules = wrap_elf(make_elf_with(symbols, n));
+	struct inj_modules *modules = wrap_elf(make_elf_with(symbols, n, false));
 
 	cr_assert_not_null(modules);
+	return modules;
+}
+
+struct inj_modules *make_large_module(const struct made_symbol *symbols, size_t n)
+{
+	struct inj_modules *modules = wrap_elf(make_elf_with(symbols, n, true));
+
+	cr_assert_not_null(modules);
+	own_modules(modules)->large_table = 2;
 	return modules;
 }

@@ -13,9 +13,12 @@ struct made_symbol {
 };
 
 /*
- * A list of one module whose .symtab has these symbols, in this order. Needs no process; nothing
- * that reads memory may be asked. Free with inj_modules_free().
+ * A list of one module whose .symtab has these symbols, in this order; a name that ends the one
+ * before it shares its string. Needs no process; nothing that reads memory may be asked. Free with
+ * inj_modules_free().
  */
 struct inj_modules *make_module(const struct made_symbol *symbols, size_t n);
+/* The same in a file, and as if its table were too large to be indexed for a few questions. */
+struct inj_modules *make_large_module(const struct made_symbol *symbols, size_t n);
 
 #endif

@@ -32,6 +32,7 @@ struct inj_modules *wrap_elf(struct inj_elf *elf)
 	*modules = (struct own_modules){
 		.public = {.items = items, .n_items = 1, .process = &nobody},
 		.by_address = by_address,
+		.large_table = LARGE_TABLE,
 	};
 	return &modules->public;
 }
