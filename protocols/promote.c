@@ -67,7 +67,7 @@ int upd_demote(struct upd_subject *subject, const struct inj_ledger *ledger)
 {
 	uint64_t test;
 	int r = inj_stub_test(ledger->record->control + offsetof(struct dsu_control, generation),
-			      &test);
+			      false, &test);
 
 	for (size_t i = 0; r == 0 && i < ledger->record->n_sites; i++)
 		if (ledger->sites[i].kind != INJ_SITE_LATE)

@@ -6,7 +6,7 @@
 
 /*
  * Promotion: once an update is committed, its stubs need not ask for the generation any more. The
- * eight bytes of the test at a stub's start become a straight jump to where the test leads then.
+ * first eight bytes of a stub, its test, become a straight jump to where the test leads then.
  * All other bytes stay, so a thread that is past the test goes on undisturbed, and both forms do
  * the same as long as the generation word is 1: stubs are promoted after the commit, demoted
  * before a revert, one by one, and whoever dies in between leaves no mixture.
@@ -26,13 +26,13 @@ bool inj_stub_promote(uint8_t *bytes, size_t n);
 
 /*
  * The head of a stub that asks for the generation, as one word to be stored.
- * generation: address of the generation byte, as the stub was emitted for.
+ * generation, per_thread: as the stub was emitted for.
  * ret: the eight bytes, in the order of memory.
  * State: pure.
  * Return: 0.
  * Errors: -ERANGE when no stub can refer to that address.
  * Source: Intel SDM volume 2, CMP.
  */
-int inj_stub_test(inj_addr generation, uint64_t *ret);
+int inj_stub_test(inj_addr generation, bool per_thread, uint64_t *ret);
 
 #endif

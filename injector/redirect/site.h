@@ -100,6 +100,8 @@ struct inj_site {
 	bool loops_to_entry;   /* the old function jumps back to its entry: each round asks the stub
 				  again. As good as a tail call of itself, but a replacement that
 				  calls the old path must expect to be called by it */
+	bool per_thread;       /* the stub asks for the generation relative to the GS base of the
+				  thread: each has an own answer. Set by whoever wants it */
 	struct inj_keep keep;  /* set by whoever looked at the callers; examining leaves it empty */
 };
 
@@ -164,7 +166,7 @@ struct inj_stub {
 /*
  * Emit the stub of a site.
  * site: examined; stub: where it will stand; generation: address of the generation byte, below
- * 2 GiB (the stub says `cmpb $0, generation; jne new`); replacement: may be anywhere (a far one is
+ * 2 GiB (the stub says `cmpb $0, generation; jne new`, with a %gs: when it is per_thread); replacement: may be anywhere (a far one is
  * reached through `jmp *[rip]` with the address stored in the stub). LATE sites get a stub without
  * old path: just a jump to the replacement, or the wrapper.
  * State: pure.

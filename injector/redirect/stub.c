@@ -5,7 +5,7 @@
  * for one: wrapper.c); its copies of the covered instructions do what the originals did; its call
  * frame program describes every one of its instructions.
  *
- *	cmpb $0, generation
+ *	cmpb $0, generation (or %gs:generation, where every thread has its own answer)
  *	jne  new            (or the far jump at the end)
  *	... covered instructions, relocated ...        <- old path
  *	jmp  site + n_covered
@@ -20,8 +20,6 @@
 #include "injector/arch/x86_64/encode.h"
 #include "injector/arch/x86_64/frame.h"
 #include "injector/redirect/wrapper-priv.h"
-
-#define OLD_PATH (INJ_CMPB_BYTES + INJ_JCC32_BYTES)
 
 /* One covered instruction. */
 struct piece {
@@ -43,6 +41,12 @@ struct plan {
 	struct inj_frame_rule back_rule;
 	struct inj_wrapper_marks marks; /* when site->keep.wanted */
 };
+
+/* Offset of what comes behind the question. */
+static uint8_t old_path(const struct inj_site *site)
+{
+	return (site->per_thread ? INJ_CMPB_GS_BYTES : INJ_CMPB_BYTES) + INJ_JCC32_BYTES;
+}
 
 static unsigned written_bytes(const struct inj_site *site)
 {
@@ -159,7 +163,7 @@ static int mark_live(struct plan *plan)
 /* Offsets must fit the map's bytes. */
 static int lay_out(struct plan *plan)
 {
-	size_t at = OLD_PATH;
+	size_t at = old_path(plan->site);
 
 	for (size_t i = 0; i < plan->n_pieces; i++) {
 		if (!plan->pieces[i].live)
@@ -230,10 +234,13 @@ static void emit_code(struct plan *plan, struct inj_encoder *encoder, inj_addr g
 		      inj_addr replacement)
 {
 	const bool wraps = plan->site->keep.wanted;
-	bool far = wraps || !inj_reaches32(encoder->address + OLD_PATH, replacement);
+	bool far = wraps || !inj_reaches32(encoder->address + old_path(plan->site), replacement);
 	inj_addr far_jump = encoder->address + plan->back + (plan->runs_on ? INJ_JMP32_BYTES : 0);
 
-	inj_emit_cmpb(encoder, generation, 0);
+	if (plan->site->per_thread)
+		inj_emit_cmpb_gs(encoder, generation, 0);
+	else
+		inj_emit_cmpb(encoder, generation, 0);
 	inj_emit_jcc32(encoder, INJ_IF_NOT_EQUAL, far ? far_jump : replacement);
 	for (size_t i = 0; i < plan->n_pieces; i++) {
 		const struct piece *piece = &plan->pieces[i];
@@ -375,7 +382,7 @@ int inj_stub_emit(const struct inj_site *site, inj_addr stub, inj_addr generatio
 				 (unsigned long long)stub, (unsigned long long)site->address);
 	result.n_bytes = encoder.n;
 	if (!late) {
-		result.old_path = OLD_PATH;
+		result.old_path = old_path(site);
 		fill_map(&plan, &result);
 	}
 	if (fill_cfi(&plan, &result) < 0)

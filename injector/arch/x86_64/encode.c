@@ -116,6 +116,12 @@ void inj_emit_cmpb(struct inj_encoder *encoder, inj_addr address, uint8_t value)
 	place[7] = value;
 }
 
+void inj_emit_cmpb_gs(struct inj_encoder *encoder, inj_addr address, uint8_t value)
+{
+	inj_emit_bytes(encoder, (const uint8_t[]){ 0x65 }, 1); /* segment override */
+	inj_emit_cmpb(encoder, address, value);
+}
+
 void inj_emit_push(struct inj_encoder *encoder, int32_t value)
 {
 	if (value == (int8_t)value) {

@@ -10,6 +10,7 @@
 #define INJ_JCC32_BYTES 6
 #define INJ_JMP_FAR_BYTES 14
 #define INJ_CMPB_BYTES 8
+#define INJ_CMPB_GS_BYTES 9
 #define INJ_ENDBR64_BYTES 4
 
 /* The low four bits of a conditional jump's opcode. */
@@ -53,6 +54,8 @@ void inj_emit_call32(struct inj_encoder *encoder, inj_addr target);
 void inj_emit_jmp_far(struct inj_encoder *encoder, inj_addr target);
 /* `cmpb $value, address` without base register; address: below 2 GiB (disp32 is sign-extended). */
 void inj_emit_cmpb(struct inj_encoder *encoder, inj_addr address, uint8_t value);
+/* `cmpb $value, %gs:address`: the same, counted from the thread's GS base; 9 bytes. */
+void inj_emit_cmpb_gs(struct inj_encoder *encoder, inj_addr address, uint8_t value);
 /* `push $value`: 2 bytes when it fits a signed byte, else 5. */
 void inj_emit_push(struct inj_encoder *encoder, int32_t value);
 /* `ret`. */

@@ -31,7 +31,7 @@ static enum heads heads_of(const struct inj_process *process, const struct inj_l
 	uint64_t test;
 
 	cr_assert_eq(inj_stub_test(ledger->record->control + offsetof(struct dsu_control, generation),
-				   &test), 0);
+				   false, &test), 0);
 	cr_assert_gt(ledger->record->n_sites, 0);
 	for (size_t i = 0; i < ledger->record->n_sites; i++) {
 		uint8_t head[INJ_STUB_HEAD_BYTES];

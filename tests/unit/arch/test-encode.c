@@ -76,6 +76,14 @@ Test(encode, cmpb)
 	expect(encoder, 0x80, 0x3c, 0x25, 0x08, 0x00, 0x01, 0x00, 0x00);
 }
 
+Test(encode, cmpb_gs)
+{
+	struct inj_encoder encoder = start();
+
+	inj_emit_cmpb_gs(&encoder, 0x10008, 0);
+	expect(encoder, 0x65, 0x80, 0x3c, 0x25, 0x08, 0x00, 0x01, 0x00, 0x00);
+}
+
 Test(encode, push)
 {
 	struct inj_encoder encoder = start();

@@ -260,7 +260,7 @@ Test(stub, promoted_and_demoted)
 	cr_assert_arr_eq(stub.bytes + sizeof(head), before.bytes + sizeof(head),
 			 stub.n_bytes - sizeof(head));
 	cr_assert_not(inj_stub_promote(stub.bytes, stub.n_bytes), "it is promoted already");
-	cr_assert_eq(inj_stub_test(GENERATION, &test), 0);
+	cr_assert_eq(inj_stub_test(GENERATION, false, &test), 0);
 	memcpy(stub.bytes, &test, sizeof(test));
 	cr_assert_arr_eq(stub.bytes, before.bytes, stub.n_bytes);
 }
@@ -298,5 +298,31 @@ Test(stub, promotes_only_within_reach)
 
 	cr_assert_not(inj_stub_promote(bytes, sizeof(bytes)));
 	cr_assert_eq(bytes[0], before);
-	cr_assert_eq(inj_stub_test(0x123456789abull, &test), -ERANGE);
+	cr_assert_eq(inj_stub_test(0x123456789abull, false, &test), -ERANGE);
+}
+
+/* A question to the thread is one byte longer, and everything behind it moves by that. */
+Test(stub, per_thread)
+{
+	static const uint8_t head[] = { 0x65, 0x80, 0x3c, 0x25, 0x08, 0x00, 0x01, 0x00, 0x00,
+					0x0f, 0x85, 0xf1, 0xff, 0x0f, 0x00, 0x55 };
+	static const uint8_t promoted[] = { 0xe9, 0xfb, 0xff, 0x0f, 0x00 };
+	struct inj_stub before;
+	uint64_t test;
+
+	SAMPLE(sample, 0, 0, 0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc9, 0xc3);
+	cr_assert_eq(inj_site_examine(&sample.text, &site, &why), 0, "%s", why.text);
+	site.per_thread = true;
+	cr_assert_eq(inj_stub_emit(&site, STUB_ADDRESS, GENERATION, REPLACEMENT, &stub, &why), 0,
+		     "%s", why.text);
+	cr_assert_arr_eq(stub.bytes, head, sizeof(head));
+	cr_assert_eq(stub.old_path, 15);
+	expect_map({ 0, 15 }, { 1, 16 }, { 4, 19 }, { 8, 23 });
+	before = stub;
+	cr_assert(inj_stub_promote(stub.bytes, stub.n_bytes));
+	cr_assert_arr_eq(stub.bytes, promoted, 5);
+	cr_assert_arr_eq(stub.bytes + 5, before.bytes + 5, stub.n_bytes - 5);
+	cr_assert_eq(inj_stub_test(GENERATION, true, &test), 0);
+	memcpy(stub.bytes, &test, sizeof(test));
+	cr_assert_arr_eq(stub.bytes, before.bytes, stub.n_bytes);
 }
