@@ -155,6 +155,8 @@ static int watch_changes(const struct upd_subject *subject, struct upd_watch_lis
 struct prepared {
 	struct inj_code_write *writes;
 	size_t n_writes;
+	struct inj_code_copy *copies; /* what the stubs took over */
+	size_t n_copies;
 	struct upd_promotion promotion;
 	bool stopped; /* group-stopped before we came */
 	bool armed;
@@ -165,14 +167,29 @@ struct commit {
 	size_t n_targets;
 };
 
-static int prepare_writes(struct upd_subject *subject, struct prepared *prepared)
+static void prepare_copies(const struct upd_plan *plan, struct prepared *prepared)
+{
+	for (size_t i = 0; i < plan->n_changes; i++) {
+		const struct inj_site *site = &plan->changes[i].site;
+
+		if (site->n_covered)
+			prepared->copies[prepared->n_copies++] = (struct inj_code_copy){
+				site->address, site->n_covered, site->covered,
+			};
+	}
+}
+
+static int prepare_writes(struct upd_subject *subject, struct prepared *prepared, struct inj_why *why)
 {
 	const struct upd_plan *plan = subject->plan;
 	struct inj_status status;
+	int r;
 
 	prepared->writes = calloc(2 * plan->n_changes, sizeof(*prepared->writes));
-	if (!prepared->writes || upd_promotion_prepare(plan, &prepared->promotion) < 0)
-		return -ENOMEM;
+	prepared->copies = calloc(plan->n_changes, sizeof(*prepared->copies));
+	if (!prepared->writes || !prepared->copies || upd_promotion_prepare(plan, &prepared->promotion) < 0)
+		return inj_broke(why, -ENOMEM, "preparing process %d", subject->pid);
+	prepare_copies(plan, prepared);
 	/* Jumps without an old path act at once, so they come last. */
 	for (int late = 0; late < 2; late++)
 		for (size_t i = 0; i < plan->n_changes; i++) {
@@ -187,7 +204,12 @@ static int prepare_writes(struct upd_subject *subject, struct prepared *prepared
 	if (inj_status_read(subject->process, subject->pid, &status) == 0)
 		prepared->stopped = status.state == 'T';
 	subject->guarded = plan->needs_guard && !prepared->stopped;
-	return inj_writer_prefault(subject->writer, prepared->writes, prepared->n_writes);
+	r = inj_writer_compare(subject->writer, prepared->copies, prepared->n_copies, why);
+	if (r != 0)
+		return r;
+	r = inj_writer_prefault(subject->writer, prepared->writes, prepared->n_writes);
+	/* What was changed will be looked at again, and told, under the hold. */
+	return r == -EBUSY || r == 0 ? 0 : inj_broke(why, r, "preparing process %d", subject->pid);
 }
 
 static uint64_t wall_clock_ns(void)
@@ -214,9 +236,9 @@ static int check_same_program(struct upd_subject *subject)
 static int install_one(struct upd_subject *subject, struct prepared *prepared)
 {
 	struct inj_why why = {};
-	int r = 0;
+	int r = inj_writer_compare(subject->writer, prepared->copies, prepared->n_copies, &why);
 
-	if (subject->plan->needs_guard)
+	if (r == 0 && subject->plan->needs_guard)
 		r = inj_guard_arm(subject->process, prepared->stopped, &prepared->armed, &why);
 	if (r == 0)
 		r = inj_writer_install(subject->writer, prepared->writes, prepared->n_writes, &why);
@@ -307,11 +329,12 @@ static int prepare_all(struct upd_run *run, struct commit *commit, struct upd_wa
 		if (r != 0)
 			return r;
 		r = watch_changes(subject, &lists[i]);
-		if (r == 0)
-			r = prepare_writes(subject, &commit->targets[i]);
 		if (r < 0)
-			return upd_subject_fail(subject, inj_broke(&why, r, "preparing process %d",
-								   subject->pid), &why);
+			inj_broke(&why, r, "preparing process %d", subject->pid);
+		else
+			r = prepare_writes(subject, &commit->targets[i], &why);
+		if (r != 0)
+			return upd_subject_fail(subject, r, &why);
 	}
 	return 0;
 }
@@ -320,6 +343,7 @@ static void free_commit(struct commit *commit)
 {
 	for (size_t i = 0; commit->targets && i < commit->n_targets; i++) {
 		free(commit->targets[i].writes);
+		free(commit->targets[i].copies);
 		upd_promotion_deinit(&commit->targets[i].promotion);
 	}
 	free(commit->targets);

@@ -104,17 +104,45 @@ static void hex(const uint8_t *bytes, size_t n, char *text, size_t size)
 		at += (size_t)snprintf(text + at, size - at, i ? " %02x" : "%02x", bytes[i]);
 }
 
-static int refuse_foreign(const struct inj_writer *writer, const struct inj_code_write *write,
-			  const uint8_t *found, struct inj_why *why)
+static int refuse_foreign(const struct inj_writer *writer, inj_addr address, const uint8_t *found,
+			  const uint8_t *expected, size_t n, struct inj_why *why)
 {
-	char is[32], was[32];
+	char is[3 * INJ_CODE_COPY_MAX + 1], was[3 * INJ_CODE_COPY_MAX + 1];
 
-	hex(found, write->n, is, sizeof(is));
-	hex(write->before, write->n, was, sizeof(was));
+	hex(found, n, is, sizeof(is));
+	hex(expected, n, was, sizeof(was));
 	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
 			  "Somebody else changed the code at 0x%llx of process %d: it reads %s "
 			  "where %s was expected. Remove the other tool's change first.",
-			  (unsigned long long)write->address, writer->process->pid, is, was);
+			  (unsigned long long)address, writer->process->pid, is, was);
+}
+
+static int compare(const struct inj_writer *writer, const struct inj_code_copy *copies, size_t n,
+		   uint8_t (*found)[INJ_CODE_COPY_MAX], struct inj_mem_part *parts, struct inj_why *why)
+{
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		parts[i] = (struct inj_mem_part){ copies[i].address, found[i], copies[i].n };
+	r = inj_mem_read_parts(writer->process, parts, n);
+	if (r < 0)
+		return inj_broke(why, r, "reading code of process %d", writer->process->pid);
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(found[i], copies[i].bytes, copies[i].n) != 0)
+			return refuse_foreign(writer, copies[i].address, found[i], copies[i].bytes,
+					      copies[i].n, why);
+	return 0;
+}
+
+int inj_writer_compare(const struct inj_writer *writer, const struct inj_code_copy *copies, size_t n,
+		       struct inj_why *why)
+{
+	INJ_FREE uint8_t (*found)[INJ_CODE_COPY_MAX] = calloc(n ? n : 1, sizeof(*found));
+	INJ_FREE struct inj_mem_part *parts = calloc(n ? n : 1, sizeof(*parts));
+
+	if (!found || !parts)
+		return inj_broke(why, -ENOMEM, "reading code of process %d", writer->process->pid);
+	return compare(writer, copies, n, found, parts, why);
 }
 
 /* One exchange of many pieces, in either direction. */
@@ -149,7 +177,8 @@ static int write_piece(struct exchange *exchange, size_t i, struct inj_why *why)
 	if (stands(exchange, i, new_bytes(exchange, i)))
 		return 0;
 	if (!stands(exchange, i, old_bytes(exchange, i)))
-		return refuse_foreign(exchange->writer, write, exchange->pieces[i].bytes, why);
+		return refuse_foreign(exchange->writer, write->address, exchange->pieces[i].bytes,
+				      old_bytes(exchange, i), write->n, why);
 	exchange->pieces[i].written = true;
 	r = inj_mem_write(exchange->writer->fd, write->address, new_bytes(exchange, i), write->n);
 	if (r < 0)

@@ -12,6 +12,14 @@ struct inj_code_write {
 	uint8_t after[7];
 };
 
+/* Code that must be as it was when it was planned with. */
+struct inj_code_copy {
+	inj_addr address;
+	uint8_t n; /* 1..INJ_CODE_COPY_MAX */
+	const uint8_t *bytes; /* borrowed */
+};
+#define INJ_CODE_COPY_MAX 32
+
 /* Does the piece lie in two pages? Then our death can tear it. */
 static inline bool inj_code_tears(const struct inj_code_write *write)
 {
@@ -34,6 +42,14 @@ INJ_DEFINE_GUARD(struct inj_writer *, inj_writer_free, inj_writer_guard)
  * State: running. Return: 0. Errors: negative errno (-EBUSY: the bytes are not what they should be).
  */
 int inj_writer_prefault(struct inj_writer *writer, const struct inj_code_write *writes, size_t n);
+
+/*
+ * Compare code with what was planned with: instructions that were copied elsewhere must not have become others since.
+ * State: running or held. Return: 0: all is as it was.
+ * Errors: INJ_UNSUPPORTED_PROCESS (says where, what was found and what was expected); -ENOMEM; other negative errno.
+ */
+int inj_writer_compare(const struct inj_writer *writer, const struct inj_code_copy *copies, size_t n,
+		       struct inj_why *why);
 
 /*
  * Exchange code. Pieces whose bytes are `after` already are left alone.
