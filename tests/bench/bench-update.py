@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""bench-update BUILD [--rounds N]: what an update costs, one table a question, everything in one run on a real daemon.
+"""bench-update BUILD [--rounds N]: what an update costs, one table, everything in one run on a real daemon.
 
-Machines differ and are noisy, so read the ratios: the longest hold stands beside the floor (a bare seize, interrupt,
-wait and detach of the same process) and beside the largest gap that a spinning thread of the target saw meanwhile."""
+Machines differ and are noisy. Of each figure the minimum and the median of all rounds are shown; the
+ratio is the median of the ratios within each round, in which what is compared comes right after the
+other: the longest hold stands beside the floor (a bare seize, interrupt, wait and detach of the same
+process) and beside the largest gap that a spinning thread of the target saw meanwhile."""
 import argparse
 import json
 import os
@@ -17,11 +19,13 @@ import time
 THREADS = (1, 8, 64, 512, 2000)
 FUNCTIONS = (1, 100, 1000)
 SYMBOLS = (1000, 10000, 100000, 1000000)
+US, MS = 1e3, 1e6  # nanoseconds
 
 
 class Victim:
-    def __init__(self, argv):
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    def __init__(self, *argv):
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        bufsize=1)
         assert self.process.stdout.readline().strip() == "ready"
         self.pid = self.process.pid
 
@@ -48,11 +52,20 @@ class Daemon:
         while not os.path.exists(f"{directory}/socket"):
             time.sleep(0.01)
 
-    def run(self, *arguments, expect=0):
+    def run(self, *arguments):
+        """The target's part of the outcome, and how long all of dsuctl took."""
+        begin = time.monotonic_ns()
         done = subprocess.run([*self.dsuctl, *arguments, "--json=short"], capture_output=True, text=True)
-        if done.returncode != expect:
+        took = time.monotonic_ns() - begin
+        if done.returncode != 0:
             sys.exit(f"dsuctl {' '.join(map(str, arguments))}: {done.stdout} {done.stderr}")
-        return json.loads(done.stdout)["targets"][0]
+        return {**json.loads(done.stdout)["targets"][0], "dsuctl_ns": took}
+
+    def apply(self, patch, victim):
+        return self.run("apply", patch, "--pid", str(victim.pid))
+
+    def revert(self, patch, victim):
+        return self.run("revert", patch, "--pid", str(victim.pid))
 
     def memory(self, pid=None, field="VmRSS"):
         for line in open(f"/proc/{pid or self.process.pid}/status"):
@@ -67,151 +80,191 @@ class Daemon:
         self.process.wait()
 
 
-def compile_patch(build, directory, name, source):
-    path = pathlib.Path(directory) / f"{name}.c"
-    path.write_text(source)
-    subprocess.run(["cc", "-shared", "-fPIC", "-O2", f"-I{build}/injector/abi", path, "-o", path.with_suffix(".so")],
-                   check=True)
-    return path.with_suffix(".so")
+def number(value):
+    """Three digits that count."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def table(title, head, rows):
-    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
-    print(f"\n{title}")
-    for row in [head, *rows]:
-        print("  ".join(str(cell).rjust(width) for cell, width in zip(row, widths)))
-    sys.stdout.flush()
+class Table:
+    HEAD = ("what", "of", "minimum", "median", "", "ratio", "reach")
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, what, of, values, unit, scale=1.0, ratios=(), reach="", met=None):
+        verdict = "" if met is None else " (met)" if met else " (MISSED)"
+        self.rows.append((what, of, number(min(values) / scale), number(statistics.median(values) / scale),
+                          unit, f"{statistics.median(ratios):.2f}" if ratios else "", f"{reach}{verdict}"))
+        print(".", end="", file=sys.stderr, flush=True)
+
+    def show(self):
+        print(file=sys.stderr)
+        widths = [max(len(row[i]) for row in [self.HEAD, *self.rows]) for i in range(len(self.HEAD))]
+        left = {0, 4, 6}
+        last = self.HEAD[0]
+        for row in [self.HEAD, *self.rows]:
+            if row[1] != last and row is not self.HEAD:
+                print()
+            last = row[1]
+            print("  ".join(cell.ljust(width) if i in left else cell.rjust(width)
+                            for i, (cell, width) in enumerate(zip(row, widths))).rstrip())
 
 
-def rounds_of(daemon, patch, pid, rounds, each=lambda target: None):
-    targets = []
-    for _ in range(rounds):
-        targets.append(daemon.run("apply", patch, "--pid", str(pid)))
-        each(targets[-1])
-        daemon.run("revert", targets[-1]["patch"], "--pid", str(pid))
-    return targets
+class Bench:
+    def __init__(self, build, directory, daemon, rounds):
+        self.build = build
+        self.directory = pathlib.Path(directory)
+        self.daemon = daemon
+        self.rounds = rounds
+        self.table = Table()
 
+    def patch(self, name, replacements):
+        """replacements: names of old functions; each gets a version of its own."""
+        path = self.directory / f"{name}.c"
+        path.write_text("#include <dsu/patch.h>\n" + "".join(
+            f"long new_{i}(long x);\nlong new_{i}(long x) {{ return x + {i + 2}; }}\nDSU_REPLACE({old}, new_{i});\n"
+            for i, old in enumerate(replacements)) + f'DSU_PATCH("{name}", "1");\n')
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", f"-I{self.build}/injector/abi", path,
+                        "-o", path.with_suffix(".so")], check=True)
+        return path.with_suffix(".so")
 
-def median(values):
-    return statistics.median(values)
+    def program(self, name, functions, *sources):
+        """A program that answers lines by calling the first of its functions."""
+        path = self.directory / f"{name}.c"
+        path.write_text("#include <stdio.h>\n" + "".join(
+            f"static __attribute__((noinline)) long {f}(long x) {{ return x * {i + 3} + {i}; }}\n"
+            for i, f in enumerate(functions)) +
+            "long (*volatile call[])(long) = {" + ", ".join(functions) + "};\n"
+            "int main(void) { char b[99]; setbuf(stdout, 0); puts(\"ready\");\n"
+            "while (fgets(b, 99, stdin)) printf(\"%ld\\n\", call[0](1)); }\n")
+        subprocess.run(["cc", "-O2", "-fno-ipa-ra", path, *sources, "-o", path.with_suffix("")], check=True)
+        return path.with_suffix("")
 
+    def rounds_of(self, patch, name, victim, before=lambda: None, after=lambda: None):
+        """Apply and revert, again and again; the first round warms what is cold once and does not count."""
+        outcomes = []
+        for _ in range(self.rounds + 1):
+            was = before()
+            outcomes.append({**self.daemon.apply(patch, victim), "before": was, "after": after()})
+            self.daemon.revert(name, victim)
+        return outcomes[1:]
 
-def by_threads(build, daemon, patch, rounds):
-    rows = []
-    for n in THREADS:
-        with Victim([build / "tests/victims/gap", str(n)]) as victim:
-            floor = int(subprocess.run([build / "tests/bench/bench-floor", str(victim.pid), str(rounds)],
-                                       capture_output=True, text=True, check=True).stdout)
-            gaps = []
-            victim.ask("gap")
-            targets = rounds_of(daemon, patch, victim.pid, rounds, lambda _: gaps.append(int(victim.ask("gap"))))
-            held = median(t["held_ns"] for t in targets)
-            rows.append((n, f"{floor / 1e3:.0f}", f"{held / 1e3:.0f}", f"{held / floor:.2f}",
-                         f"{median(gaps) / 1e3:.0f}" if n > 1 else "-",
-                         f"{median(t['total_ns'] for t in targets) / 1e6:.2f}"))
-    table("longest hold by threads (medians; microseconds, apply in milliseconds)",
-          ("threads", "floor", "hold", "hold/floor", "gap in target", "apply"), rows)
+    def floor(self, victim):
+        floor = int(subprocess.run([self.build / "tests/bench/bench-floor", str(victim.pid), "3"],
+                                   capture_output=True, text=True, check=True).stdout)
+        victim.ask("gap")
+        return floor
 
+    def by_threads(self):
+        patch = self.patch("gap-v2", ["answer"])
+        for n in THREADS:
+            with Victim(self.build / "tests/victims/gap", str(n)) as victim:
+                outcomes = self.rounds_of(patch, "gap-v2", victim, lambda: self.floor(victim),
+                                          lambda: int(victim.ask("gap")))
+            self.show_threads(n, *([o[key] for o in outcomes]
+                                   for key in ("before", "held_ns", "after", "total_ns", "dsuctl_ns")))
 
-def cost_with(daemon, victim, patch):
-    daemon.run("apply", patch, "--pid", str(victim.pid))
-    cost = int(victim.ask("cost")) / 1e6
-    daemon.run("revert", "gap-v2", "--pid", str(victim.pid))
-    return cost
+    def show_threads(self, n, floors, holds, gaps, totals, walls):
+        of = f"{n} thread{'s' if n > 1 else ''}"
+        ratios = [hold / floor for hold, floor in zip(holds, floors)]
+        self.table.add("floor of a hold", of, floors, "us", US)
+        self.table.add("longest hold, all stacks checked", of, holds, "us", US, ratios,
+                       "2 x floor" if n >= 8 else "",
+                       statistics.median(ratios) <= 2 if n >= 8 else None)
+        self.table.add("largest gap in a thread of the target", of, gaps, "us", US,
+                       [gap / floor for gap, floor in zip(gaps, floors)])
+        self.table.add("apply of one function", of, totals, "ms", MS, (), "10 ms" if n == 8 else "",
+                       statistics.median(totals) < 10 * MS if n == 8 else None)
+        self.table.add("the same as seen by who calls dsuctl", of, walls, "ms", MS)
 
+    def cost_with(self, daemon, victim, patch):
+        daemon.apply(patch, victim)
+        cost = int(victim.ask("cost"))
+        daemon.revert("gap-v2", victim)
+        return cost
 
-def by_calls(build, daemon, directory, patch):
-    """A worker that dies right after the commit leaves stubs that are not promoted."""
-    other = pathlib.Path(directory) / "unpromoted"
-    other.mkdir()
-    with Victim([build / "tests/victims/gap", "1"]) as victim:
-        old = int(victim.ask("cost")) / 1e6
-        promoted = cost_with(daemon, victim, patch)
-        with Daemon(build, other, DSUD_FAULT="committed") as dying:
-            stub = cost_with(dying, victim, patch)
-        back = int(victim.ask("cost")) / 1e6
-    table("cost of a call (nanoseconds)", ("old", "through the stub", "promoted stub", "after revert"),
-          [(f"{old:.2f}", f"{stub:.2f} (+{stub - old:.2f})", f"{promoted:.2f} (+{promoted - old:.2f})", f"{back:.2f}")])
+    def by_calls(self):
+        """A worker that dies right after the commit leaves stubs that are not promoted."""
+        other = self.directory / "unpromoted"
+        other.mkdir()
+        patch = self.directory / "gap-v2.so"
+        kinds = {"old": [], "through a stub": [], "through a promoted stub": [], "after revert": []}
+        with Victim(self.build / "tests/victims/gap", "1") as victim:
+            with Daemon(self.build, other, DSUD_FAULT="committed") as dying:
+                for _ in range(self.rounds):
+                    kinds["old"].append(int(victim.ask("cost")))
+                    kinds["through a promoted stub"].append(self.cost_with(self.daemon, victim, patch))
+                    kinds["through a stub"].append(self.cost_with(dying, victim, patch))
+                    kinds["after revert"].append(int(victim.ask("cost")))
+        for kind, costs in kinds.items():
+            self.table.add(f"a call: {kind}", "calls", costs, "ns", MS,
+                           [cost / old for cost, old in zip(costs, kinds["old"])])
 
+    def by_functions(self):
+        functions = [f"f{i}" for i in range(max(FUNCTIONS))]
+        program = self.program("many", functions)
+        for n in FUNCTIONS:
+            of = f"{n} function{'s' if n > 1 else ''}"
+            patch = self.patch(f"many-{n}", functions[:n])
+            with Victim(program) as victim:
+                outcomes = self.rounds_of(patch, f"many-{n}", victim)
+            self.table.add("longest hold", of, [o["held_ns"] for o in outcomes], "us", US)
+            self.table.add("apply", of, [o["total_ns"] for o in outcomes], "ms", MS)
 
-def program_of(directory, name, body):
-    path = pathlib.Path(directory) / f"{name}.c"
-    path.write_text(body)
-    subprocess.run(["cc", "-O1", "-fno-ipa-ra", path, "-o", path.with_suffix("")], check=True)
-    return path.with_suffix("")
+    def by_symbols(self):
+        """A static function of a program with so many others, 16 bytes each, is looked for."""
+        patch = self.patch("symbols", ["f"])
+        for n in SYMBOLS:
+            others = self.directory / f"symbols-{n}.s"
+            others.write_text(".text\n" + "".join(
+                f".p2align 4\n.type some_symbol_{i},@function\nsome_symbol_{i}: ret\n.size some_symbol_{i},1\n"
+                for i in range(n)) + '.section .note.GNU-stack,"",@progbits\n')
+            with Victim(self.program("with-symbols", ["f"], others)) as victim:
+                outcomes = self.rounds_of(patch, "symbols", victim)
+            self.table.add("apply", f"{n} symbols", [o["total_ns"] for o in outcomes], "ms", MS)
 
+    def worker_memory(self):
+        """A worker that waits for a function which never ends has done all the reading there is."""
+        patch = self.patch("stuck", ["nap"])
+        with Victim(self.build / "tests/victims/hot", "1") as victim:
+            victim.ask("stuck")
+            client = subprocess.Popen([*self.daemon.dsuctl, "apply", patch, "--pid", str(victim.pid),
+                                       "--timeout=1", "--quiet"],
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            largest = 0
+            while client.poll() is None:
+                children = pathlib.Path(f"/proc/{self.daemon.process.pid}/task/{self.daemon.process.pid}"
+                                        "/children").read_text().split()
+                for pid in children:
+                    try:
+                        largest = max(largest, self.daemon.memory(pid, "VmHWM") or 0)
+                    except OSError:
+                        pass  # it has just ended
+                time.sleep(0.02)
+        return largest
 
-SERVE = '\n#include <stdio.h>\nint main(void){char b[99];setbuf(stdout,0);puts("ready");while(fgets(b,99,stdin))' \
-        'printf("%ld\\n",call[0](1));}\n'
-
-
-def by_functions(build, daemon, directory, rounds):
-    n = max(FUNCTIONS)
-    functions = "".join(f"__attribute__((noinline)) long f{i}(long x){{return x*{i + 3}+{i};}}\n" for i in range(n))
-    calls = "long (*volatile call[])(long)={" + ",".join(f"f{i}" for i in range(n)) + "};"
-    program = program_of(directory, "many", functions + calls + SERVE)
-    rows = []
-    for n in FUNCTIONS:
-        source = "#include <dsu/patch.h>\n" + "".join(
-            f"long g{i}(long x);long g{i}(long x){{return x+{i};}}\nDSU_REPLACE(f{i},g{i});\n" for i in range(n))
-        patch = compile_patch(build, directory, f"many-{n}", source + f'DSU_PATCH("many-{n}","1");\n')
-        with Victim([program]) as victim:
-            targets = rounds_of(daemon, patch, victim.pid, rounds)
-        rows.append((n, f"{median(t['held_ns'] for t in targets) / 1e3:.0f}",
-                     f"{median(t['total_ns'] for t in targets) / 1e6:.2f}"))
-    table("by functions of the patch", ("functions", "hold us", "apply ms"), rows)
-
-
-def by_symbols(build, daemon, directory, rounds):
-    rows = []
-    patch = compile_patch(build, directory, "symbols", '#include <dsu/patch.h>\nlong g(long x);'
-                          'long g(long x){return x;}\nDSU_PATCH("symbols","1");\nDSU_REPLACE(f,g);\n')
-    for n in SYMBOLS:
-        path = pathlib.Path(directory) / f"symbols-{n}.s"
-        path.write_text(".text\n" + "".join(f".type some_symbol_{i},@function\nsome_symbol_{i}: ret\n"
-                                            f".size some_symbol_{i},1\n" for i in range(n))
-                        + '.section .note.GNU-stack,"",@progbits\n')
-        main = pathlib.Path(directory) / "symbols-main.c"
-        main.write_text("__attribute__((noinline)) static long f(long x){return x*3;}\n"
-                        "long (*volatile call[])(long)={f};" + SERVE)
-        program = path.with_suffix("")
-        subprocess.run(["cc", "-O1", "-fno-ipa-ra", main, path, "-o", program], check=True)
-        with Victim([program]) as victim:
-            targets = rounds_of(daemon, patch, victim.pid, rounds)
-        rows.append((n, f"{median(t['total_ns'] for t in targets) / 1e6:.2f}"))
-    table("by symbols of the target (a static function is looked for)", ("symbols", "apply ms"), rows)
-
-
-def by_memory(build, daemon, directory):
-    patch = compile_patch(build, directory, "stuck", '#include <dsu/patch.h>\nlong g(long x);'
-                          'long g(long x){return x;}\nDSU_PATCH("stuck","1");\nDSU_REPLACE(nap,g);\n')
-    with Victim([build / "tests/victims/hot", "1"]) as victim:
-        victim.ask("stuck")
-        client = subprocess.Popen([*daemon.dsuctl, "apply", patch, "--pid", str(victim.pid), "--timeout=2", "--quiet"],
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(1)
-        workers = subprocess.run(["pgrep", "-P", str(daemon.process.pid)], capture_output=True, text=True).stdout.split()
-        worker = max((daemon.memory(pid, "VmHWM") or 0) for pid in workers) if workers else 0
-        client.wait()
-    table("resident memory (KiB)", ("dsud", "worker at its largest"), [(daemon.memory(), worker)])
+    def by_memory(self, idle):
+        self.table.add("dsud, idle", "resident", [idle], "KiB", 1, (), "8192 KiB", idle < 8192)
+        self.table.add("dsud, after all of the above", "resident", [self.daemon.memory()], "KiB")
+        self.table.add("worker, at its largest", "resident", [self.worker_memory()], "KiB")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=lambda text: pathlib.Path(text).resolve())
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dsud-bench-") as directory, Daemon(options.build, directory) as daemon:
+    with tempfile.TemporaryDirectory(prefix="dsud-bench-") as directory, \
+            Daemon(options.build, directory) as daemon:
+        time.sleep(0.2)
         idle = daemon.memory()
-        patch = compile_patch(options.build, directory, "gap-v2", '#include <dsu/patch.h>\nlong answer_v2(long x);'
-                              'long answer_v2(long x){return x+2;}\nDSU_PATCH("gap-v2","1");\n'
-                              'DSU_REPLACE(answer,answer_v2);\n')
-        print(f"idle dsud: {idle} KiB resident")
-        by_threads(options.build, daemon, patch, options.rounds)
-        by_calls(options.build, daemon, directory, patch)
-        by_functions(options.build, daemon, directory, min(options.rounds, 5))
-        by_symbols(options.build, daemon, directory, min(options.rounds, 5))
-        by_memory(options.build, daemon, directory)
+        bench = Bench(options.build, directory, daemon, options.rounds)
+        bench.by_threads()
+        bench.by_calls()
+        bench.by_functions()
+        bench.by_symbols()
+        bench.by_memory(idle)
+        bench.table.show()
     return 0
 
 

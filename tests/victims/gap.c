@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * gap N: N threads; one spins and notes the largest gap between two looks at the clock, the others sleep in short pauses.
- * Questions: gap (nanoseconds since the last question), cost (nanoseconds a thousand calls of answer() take, times one
- * thousand), answer (what answer() returns), quit.
+ * gap N: N threads; one spins and notes the largest gap between two looks at the clock, the others
+ * sleep in short pauses; a single thread spins between questions. Questions: gap (nanoseconds, the
+ * largest since the last question), cost (nanoseconds a million calls of answer() take), answer
+ * (what answer() returns), quit.
  */
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
@@ -30,18 +33,30 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static uint64_t look(uint64_t last)
+{
+	const uint64_t now = now_ns();
+
+	if (now - last > largest)
+		largest = now - last;
+	return now;
+}
+
 static void *spin(void *argument)
 {
+	for (uint64_t last = now_ns();;)
+		last = look(last);
+	return argument;
+}
+
+static void spin_until_asked(void)
+{
+	struct pollfd input = {.fd = 0, .events = POLLIN};
 	uint64_t last = now_ns();
 
-	for (;;) {
-		uint64_t now = now_ns();
-
-		if (now - last > largest)
-			largest = now - last;
-		last = now;
-	}
-	return argument;
+	while (poll(&input, 1, 0) == 0)
+		for (int i = 0; i < 1000; i++)
+			last = look(last);
 }
 
 static void *sleeper(void *argument)
@@ -69,6 +84,13 @@ static uint64_t cost(void)
 	return best;
 }
 
+static const char *next_question(bool alone)
+{
+	if (alone)
+		spin_until_asked();
+	return line_next();
+}
+
 int main(int argc, char **argv)
 {
 	const long n = argc > 1 ? atol(argv[1]) : 1;
@@ -82,7 +104,7 @@ int main(int argc, char **argv)
 		if (pthread_create(&thread, &attributes, i == 1 ? spin : sleeper, NULL) != 0)
 			return 1;
 	line_ready();
-	while ((line = line_next())) {
+	while ((line = next_question(n == 1))) {
 		if (strcmp(line, "gap") == 0)
 			printf("%llu\n", (unsigned long long)atomic_exchange(&largest, 0));
 		else if (strcmp(line, "cost") == 0)
