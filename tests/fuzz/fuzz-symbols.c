@@ -34,7 +34,8 @@ static void ask(const struct inj_modules *modules, const struct inj_symbol *symb
 
 	if (r != 0 && why.text[0] == '\0')
 		abort();
-	if (r == 0 && strncmp(found.name, symbol->name, strlen(symbol->name)) != 0)
+	/* What follows an @ is a version in one table and part of the name in the other. */
+	if (r == 0 && strncmp(found.name, symbol->name, strcspn(symbol->name, "@")) != 0)
 		abort();
 	if (r == 0 && inj_symbol_siblings(modules, &found, &siblings, &n) == 0)
 		free(siblings);
