@@ -9,6 +9,7 @@
 
 #define MAX_STUBS (1u << 20)
 #define MAX_FRAMES_BYTES (16u << 20)
+#define MAX_ALL_FRAMES_BYTES (64u << 20) /* of all ledgers of a process */
 
 static int add_stub(struct upd_code_map *map, const struct dsu_ledger_site *site)
 {
@@ -45,6 +46,9 @@ static int add_table(struct upd_code_map *map, const struct inj_process *process
 
 	if (bytes == 0 || bytes > MAX_FRAMES_BYTES)
 		return 0;
+	if (map->n_frames_bytes > MAX_ALL_FRAMES_BYTES - bytes)
+		return -E2BIG;
+	map->n_frames_bytes += bytes;
 	copy = malloc(bytes);
 	if (!copy)
 		return -ENOMEM;

@@ -30,6 +30,7 @@ struct upd_code_map {
 	size_t n_pads;
 	struct inj_walker_table *tables; /* bytes are owned by the map */
 	size_t n_tables;
+	size_t n_frames_bytes;           /* read from the target, bounded */
 };
 
 /* Add everything that one ledger describes; tables are read from the target. Return: 0 or negative errno. */

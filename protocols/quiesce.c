@@ -32,6 +32,11 @@ int upd_walker_prepare(struct upd_subject *subject)
 		if (subject->history.ledgers[i]->complete)
 			r = upd_code_map_add(&subject->code_map, subject->process,
 					     subject->history.ledgers[i]);
+	if (r == -E2BIG)
+		return upd_subject_fail(subject,
+			inj_refuse(&why, INJ_UNSUPPORTED_PROCESS,
+				   "The records of updates in process %d speak of more code than any patch has; "
+				   "they are forged. Restart it.", subject->pid), &why);
 	if (r < 0)
 		return upd_subject_fail(subject, inj_broke(&why, r, "reading our code in process %d",
 							   subject->pid), &why);

@@ -12,9 +12,10 @@
 #include "injector/process/mem.h"
 #include "injector/txn/ours.h"
 
-/* A process has one record an update; more than this is an attack on our memory. */
+/* A process has one record an update. More than this is an attack on our memory or on our time. */
 #define MAX_LEDGERS 4096
-#define MAX_RECORD_BYTES (64u << 20) /* of all records together */
+#define MAX_CANDIDATES (2 * MAX_LEDGERS) /* mappings that could be records */
+#define MAX_RECORD_BYTES (64u << 20)     /* of all records together, sound or not */
 
 static bool areas_are_mapped(const struct inj_maps *maps, const struct inj_ledger *ledger,
 			     const struct inj_map *home)
@@ -37,7 +38,8 @@ static bool areas_are_mapped(const struct inj_maps *maps, const struct inj_ledge
 	return true;
 }
 
-static int read_ledger(const struct inj_process *process, const struct inj_map *map,
+/* left: bytes that may still be read; what is read is subtracted, whatever comes of it. */
+static int read_ledger(const struct inj_process *process, const struct inj_map *map, size_t *left,
 		       struct inj_ledger **ret)
 {
 	struct dsu_ledger head;
@@ -55,6 +57,9 @@ static int read_ledger(const struct inj_process *process, const struct inj_map *
 	if (head.total_bytes < sizeof(head) || head.total_bytes > INJ_LEDGER_MAX_BYTES ||
 	    head.total_bytes > map->range.end - map->range.start)
 		return -EBADMSG;
+	if (head.total_bytes > *left)
+		return -E2BIG;
+	*left -= head.total_bytes;
 	r = inj_mem_read(process, head.control, &control, sizeof(control));
 	if (r < 0)
 		return -EBADMSG;
@@ -75,18 +80,6 @@ static int by_sequence(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-static bool covers(const struct inj_history *history, inj_addr address)
-{
-	for (size_t i = 0; i < history->n_ledgers; i++) {
-		const struct inj_ledger *ledger = history->ledgers[i];
-
-		for (size_t j = 0; j < ledger->record->n_areas; j++)
-			if (address - ledger->areas[j].address < ledger->areas[j].bytes)
-				return true;
-	}
-	return false;
-}
-
 static int append(struct inj_history *history, struct inj_ledger *ledger)
 {
 	struct inj_ledger **grown;
@@ -101,34 +94,96 @@ static int append(struct inj_history *history, struct inj_ledger *ledger)
 	return 0;
 }
 
+/* The record opens the memfd; nothing else of it lies read-only at offset 0. */
+static bool may_be_record(const struct inj_map *map)
+{
+	return inj_map_is_ours(map) && map->offset == 0 && map->prot == PROT_READ;
+}
+
 static int collect(const struct inj_process *process, const struct inj_maps *maps,
 		   struct inj_history *history)
 {
-	size_t total = 0;
+	size_t left = MAX_RECORD_BYTES;
+	size_t n_candidates = 0;
 
 	for (size_t i = 0; i < maps->n_items; i++) {
 		const struct inj_map *map = &maps->items[i];
 		INJ_CLEANUP(inj_ledger_guard) struct inj_ledger *ledger = NULL;
 		int r;
 
-		/* The record opens the memfd; nothing else of it lies read-only at offset 0. */
-		if (!inj_map_is_ours(map) || map->offset != 0 || map->prot != PROT_READ)
+		if (!may_be_record(map))
 			continue;
-		if (total > MAX_RECORD_BYTES)
-			return 0;
-		r = read_ledger(process, map, &ledger);
+		if (++n_candidates > MAX_CANDIDATES)
+			return -E2BIG;
+		r = read_ledger(process, map, &left, &ledger);
 		if (r == -EPROTONOSUPPORT)
 			history->n_unknown++;
 		if (r == -EPROTONOSUPPORT || r == -EBADMSG || r == -EFAULT)
 			continue;
 		if (r < 0)
 			return r;
-		total += ledger->record->total_bytes;
 		ledger->complete = areas_are_mapped(maps, ledger, map);
 		r = append(history, ledger);
 		if (r < 0)
 			return r;
 		ledger = NULL;
+	}
+	return 0;
+}
+
+/* --- mappings that no record lists -------------------------------------------------------- */
+
+static int by_start(const void *a, const void *b)
+{
+	const struct inj_range *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* All areas of all records, sorted. Forged ones may overlap: each end is raised to the highest so far. */
+static int list_areas(const struct inj_history *history, struct inj_range **ret, size_t *ret_n)
+{
+	struct inj_range *areas;
+	size_t n = 0;
+
+	for (size_t i = 0; i < history->n_ledgers; i++)
+		n += history->ledgers[i]->record->n_areas;
+	areas = calloc(n ? n : 1, sizeof(*areas));
+	if (!areas)
+		return -ENOMEM;
+	n = 0;
+	for (size_t i = 0; i < history->n_ledgers; i++)
+		for (size_t j = 0; j < history->ledgers[i]->record->n_areas; j++) {
+			const struct dsu_ledger_area *area = &history->ledgers[i]->areas[j];
+
+			areas[n++] = (struct inj_range){area->address, area->address + area->bytes};
+		}
+	qsort(areas, n, sizeof(*areas), by_start);
+	for (size_t i = 1; i < n; i++)
+		if (areas[i].end < areas[i - 1].end)
+			areas[i].end = areas[i - 1].end;
+	*ret = areas;
+	*ret_n = n;
+	return 0;
+}
+
+/* Both lists ascend. */
+static int count_orphans(const struct inj_maps *maps, struct inj_history *history)
+{
+	INJ_FREE struct inj_range *areas = NULL;
+	size_t n = 0, at = 0;
+	int r = list_areas(history, &areas, &n);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < maps->n_items; i++) {
+		const inj_addr start = maps->items[i].range.start;
+
+		if (!inj_map_is_ours(&maps->items[i]))
+			continue;
+		while (at < n && areas[at].end <= start)
+			at++;
+		history->n_orphans += at == n || areas[at].start > start;
 	}
 	return 0;
 }
@@ -139,15 +194,19 @@ int inj_history_read(const struct inj_process *process, const struct inj_maps *m
 	struct inj_history history = {};
 	int r = collect(process, maps, &history);
 
-	if (r < 0) {
-		inj_history_deinit(&history);
-		return inj_broke(why, r, "reading the ledgers of process %d", process->pid);
-	}
-	if (history.n_ledgers)
+	if (r == 0 && history.n_ledgers)
 		qsort(history.ledgers, history.n_ledgers, sizeof(*history.ledgers), by_sequence);
-	for (size_t i = 0; i < maps->n_items; i++)
-		if (inj_map_is_ours(&maps->items[i]) && !covers(&history, maps->items[i].range.start))
-			history.n_orphans++;
+	if (r == 0)
+		r = count_orphans(maps, &history);
+	if (r < 0)
+		inj_history_deinit(&history);
+	if (r == -E2BIG)
+		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+				  "process %d carries more records of updates than any dsud makes; "
+				  "they are forged, or it was patched some thousand times. Restart it.",
+				  process->pid);
+	if (r < 0)
+		return inj_broke(why, r, "reading the ledgers of process %d", process->pid);
 	*ret = history;
 	return 0;
 }

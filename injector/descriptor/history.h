@@ -17,7 +17,8 @@ struct inj_history {
  * Read every ledger of a process.
  * maps: of this process, read just before. ret: free with inj_history_deinit().
  * State: running or held. Return: 0, also when there is nothing.
- * Errors: negative errno. A damaged record is not an error: its mappings count as orphans.
+ * Errors: INJ_UNSUPPORTED_PROCESS (more records, or larger ones, than there can be); negative
+ *   errno. A damaged record is not an error: its mappings count as orphans.
  * Source: docs/ledger.md.
  */
 int inj_history_read(const struct inj_process *process, const struct inj_maps *maps,

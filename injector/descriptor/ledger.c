@@ -3,7 +3,8 @@
  * The record of one update, as bytes: made once before anything is installed, checked whenever it is read back.
  *
  * A record is read from the memory of a process that may be hostile, so the check trusts no number in it: what it
- * accepts can be walked without further bounds checks. Whether it describes the target truthfully is for the reader to
+ * accepts can be walked without further bounds checks. Its strings together are no longer than the record itself, as
+ * the writer makes them; so neither checking nor copying all of them costs more than the record's size. Whether it describes the target truthfully is for the reader to
  * find out, by comparing the sites' bytes with what stands there.
  */
 #include "injector/descriptor/ledger.h"
@@ -34,14 +35,23 @@ static bool table_fits(const struct dsu_ledger *record, uint32_t offset, uint32_
 	       end <= record->total_bytes;
 }
 
-static bool string_fits(const struct dsu_ledger *record, uint32_t offset)
+/* left: bytes that strings may still take; what this one takes is subtracted. */
+static bool string_fits(const struct dsu_ledger *record, uint32_t offset, size_t *left)
 {
 	const char *raw = (const char *)record;
+	const char *end;
+	size_t most;
 
 	if (offset == 0)
 		return true;
-	return offset >= sizeof(*record) && offset < record->total_bytes &&
-	       memchr(raw + offset, '\0', record->total_bytes - offset);
+	if (offset < sizeof(*record) || offset >= record->total_bytes)
+		return false;
+	most = record->total_bytes - offset;
+	end = memchr(raw + offset, '\0', most < *left ? most : *left);
+	if (!end)
+		return false;
+	*left -= (size_t)(end - (raw + offset)) + 1;
+	return true;
 }
 
 static bool range_fits(uint64_t address, uint64_t bytes)
@@ -59,7 +69,22 @@ static bool area_is_sound(const struct dsu_ledger_area *area)
 	       (area->prot & (PROT_WRITE | PROT_EXEC)) != (PROT_WRITE | PROT_EXEC);
 }
 
-static bool site_is_sound(const struct dsu_ledger *record, const struct dsu_ledger_site *site)
+/* Whoever takes an update back writes into its stubs: they are in memory of the update. */
+static bool stub_is_in_area(const struct inj_ledger *ledger, const struct dsu_ledger_site *site)
+{
+	for (size_t i = 0; i < ledger->record->n_areas; i++) {
+		const struct dsu_ledger_area *area = &ledger->areas[i];
+
+		if (area->kind == DSU_AREA_STUBS && site->stub >= area->address &&
+		    site->stub - area->address <= area->bytes &&
+		    site->stub_bytes <= area->bytes - (site->stub - area->address))
+			return true;
+	}
+	return false;
+}
+
+static bool site_is_sound(const struct dsu_ledger *record, const struct dsu_ledger_site *site,
+			  size_t *left)
 {
 	if (!range_fits(site->address, site->size) ||
 	    !range_fits(site->replacement, site->replacement_size) ||
@@ -71,8 +96,9 @@ static bool site_is_sound(const struct dsu_ledger *record, const struct dsu_ledg
 		if (site->writes[i].n == 0 || site->writes[i].n > sizeof(site->writes[i].before) ||
 		    !range_fits(site->writes[i].address, site->writes[i].n))
 			return false;
-	return string_fits(record, site->module) && string_fits(record, site->build_id) &&
-	       string_fits(record, site->name) && string_fits(record, site->new_name);
+	return string_fits(record, site->module, left) &&
+	       string_fits(record, site->build_id, left) &&
+	       string_fits(record, site->name, left) && string_fits(record, site->new_name, left);
 }
 
 static bool header_is_sound(const struct dsu_ledger *record, size_t length)
@@ -84,10 +110,7 @@ static bool header_is_sound(const struct dsu_ledger *record, size_t length)
 			  sizeof(struct dsu_ledger_area)) &&
 	       table_fits(record, record->sites, record->n_sites, INJ_LEDGER_MAX_SITES,
 			  sizeof(struct dsu_ledger_site)) &&
-	       string_fits(record, record->patch_id) && record->patch_id != 0 &&
-	       string_fits(record, record->patch_version) &&
-	       string_fits(record, record->patch_digest) && string_fits(record, record->protocol) &&
-	       record->control % INJ_PAGE_BYTES == 0 &&
+	       record->patch_id != 0 && record->control % INJ_PAGE_BYTES == 0 &&
 	       range_fits(record->control, INJ_PAGE_BYTES) &&
 	       (record->image_bytes == 0 || range_fits(record->image_base, record->image_bytes));
 }
@@ -95,7 +118,14 @@ static bool header_is_sound(const struct dsu_ledger *record, size_t length)
 static bool tables_are_sound(const struct inj_ledger *ledger)
 {
 	const struct dsu_ledger *record = ledger->record;
-	bool has_itself = false;
+	size_t left = record->total_bytes;
+	bool has_itself = false, has_control = false;
+
+	if (!string_fits(record, record->patch_id, &left) ||
+	    !string_fits(record, record->patch_version, &left) ||
+	    !string_fits(record, record->patch_digest, &left) ||
+	    !string_fits(record, record->protocol, &left))
+		return false;
 
 	for (size_t i = 0; i < record->n_areas; i++) {
 		const struct dsu_ledger_area *area = &ledger->areas[i];
@@ -104,11 +134,14 @@ static bool tables_are_sound(const struct inj_ledger *ledger)
 			return false;
 		if (area->kind == DSU_AREA_LEDGER && area->address == ledger->address)
 			has_itself = area->bytes >= record->total_bytes;
+		if (area->kind == DSU_AREA_CONTROL && area->address == record->control)
+			has_control = true;
 	}
 	for (size_t i = 0; i < record->n_sites; i++)
-		if (!site_is_sound(record, &ledger->sites[i]))
+		if (!site_is_sound(record, &ledger->sites[i], &left) ||
+		    !stub_is_in_area(ledger, &ledger->sites[i]))
 			return false;
-	return has_itself;
+	return has_itself && has_control;
 }
 
 int inj_ledger_check(void *bytes, size_t length, inj_addr address,

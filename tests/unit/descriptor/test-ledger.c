@@ -175,6 +175,16 @@ FORGED(write_too_long, sites[0].writes[0].n = 8)
 FORGED(write_of_nothing, sites[0].writes[0].n = 0)
 FORGED(write_in_the_kernel, sites[0].writes[0].address = 0xffffffff81000000)
 FORGED(site_name_outside, sites[0].name = 0xffffffff)
+FORGED(control_that_is_no_area, record->control += 4096)
+FORGED(stub_elsewhere, sites[0].stub = HOME)
+FORGED(stub_that_ends_elsewhere, sites[0].stub_bytes = 8192)
+/* One long piece of the record as the name of everything: together more than the record holds. */
+FORGED(strings_longer_than_the_record,
+       memset(sites[0].map, 'x', sizeof(sites[0].map));
+       sites[0].name = sites[0].new_name = sites[0].module = sites[0].build_id =
+	       sites[1].name = sites[1].new_name = sites[1].module = sites[1].build_id =
+		       record->patch_version = record->patch_digest = record->protocol =
+			       (uint32_t)((uint8_t *)sites[0].map - sample.bytes))
 
 Test(ledger, belongs_where_it_was_found)
 {
