@@ -47,6 +47,12 @@ static void hang(void)
 		pause();
 }
 
+/* With all threads, until somebody sends a SIGCONT. */
+static void stop(void)
+{
+	raise(SIGSTOP);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -55,13 +61,16 @@ static const struct {
 	{"kill-both", die_with_parent},
 	{"kill-parent", kill_parent},
 	{"hang", hang},
+	{"stop", stop},
 };
 
+#define MAX_ARMED 4
+
 /* NULL when there is no such action. */
-static void (*find_action(const char *name))(void)
+static void (*find_action(const char *name, size_t length))(void)
 {
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(actions); i++)
-		if (strcmp(actions[i].name, name) == 0)
+		if (strlen(actions[i].name) == length && memcmp(actions[i].name, name, length) == 0)
 			return actions[i].run;
 	return NULL;
 }
@@ -119,10 +128,10 @@ static void trace(const char *path, const char *name)
 	close(fd);
 }
 
-static void act(const char *armed, const char *name)
+/* One of the armed points, name[:count][:action], up to a comma or the end. */
+static void act(const char *armed, atomic_ulong *n_passed, const char *name)
 {
-	static atomic_ulong n_passed;
-	size_t length = strcspn(armed, ":");
+	size_t length = strcspn(armed, ":,");
 	const char *rest = armed + length;
 	unsigned long count = 1;
 
@@ -133,13 +142,30 @@ static void act(const char *armed, const char *name)
 		rest = end;
 	}
 
-	void (*action)(void) = *rest == ':' ? find_action(rest + 1) : *rest ? NULL : die;
+	size_t left = strcspn(rest, ",");
+	void (*action)(void) = left == 0	? die
+			       : *rest == ':' ? find_action(rest + 1, left - 1)
+					      : NULL;
 
 	if (length == 0 || count == 0 || !action)
 		die();
 	if (strlen(name) == length && memcmp(name, armed, length) == 0 &&
-	    atomic_fetch_add(&n_passed, 1) + 1 == count)
+	    atomic_fetch_add(n_passed, 1) + 1 == count)
 		action();
+}
+
+static void act_all(const char *armed, const char *name)
+{
+	static atomic_ulong n_passed[MAX_ARMED];
+
+	for (size_t i = 0; armed; i++) {
+		const char *comma = strchr(armed, ',');
+
+		if (i == MAX_ARMED)
+			die();
+		act(armed, &n_passed[i], name);
+		armed = comma ? comma + 1 : NULL;
+	}
 }
 
 void inj_fault_point(const char *name)
@@ -152,7 +178,7 @@ void inj_fault_point(const char *name)
 	if (is_set("DSUD_FAULT_TRACE"))
 		trace(getenv("DSUD_FAULT_TRACE"), name);
 	if (is_set("DSUD_FAULT"))
-		act(getenv("DSUD_FAULT"), name);
+		act_all(getenv("DSUD_FAULT"), name);
 	errno = saved;
 }
 

@@ -11,7 +11,8 @@
  *
  * DSUD_FAULT=name[:count][:action] in the worker's environment arms one: at the count-th pass
  * (default 1) the process kills itself with SIGKILL (action `kill`, the default), kills its
- * parent and itself (`kill-both`), kills its parent (`kill-parent`), or hangs (`hang`).
+ * parent and itself (`kill-both`), kills its parent (`kill-parent`), hangs (`hang`), or stops
+ * until a SIGCONT comes (`stop`). Up to four may be armed, separated by commas.
  *
  * DSUD_FAULT_TRACE=PATH adds the name of every point that is passed to that file, a line each.
  */

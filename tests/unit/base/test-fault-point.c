@@ -45,6 +45,8 @@ static const struct {
 	{"two:3", false},   {"three:kill", true}, {"two:2", true},  {"one:2", false},
 	{"one:1x", true},   {"one:0", true},	  {":1", true},	    {"other:1x", true},
 	{"one:oops", true}, {"other:oops", true}, {"one:1:", true},
+	{"a,b", false},	    {"a,three", true},	  {"two:3,two:2", true},
+	{"a,", true},	    {"a:killx,b", true},  {"a,b,c,d,e", true},
 };
 
 Test(fault_point, kills_where_it_is_armed)
@@ -172,6 +174,26 @@ Test(fault_point, hangs)
 	kill(child, SIGKILL);
 	cr_assert_eq(waitpid(child, &status, 0), child);
 	cr_assert(WIFSIGNALED(status));
+}
+
+Test(fault_point, stops_and_goes_on)
+{
+	int status = 0;
+	pid_t child = fork();
+
+	if (child == 0) {
+		setenv("DSUD_FAULT", "here:stop,there:stop", 1);
+		inj_fault_point("here");
+		inj_fault_point("there");
+		_exit(5);
+	}
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(waitpid(child, &status, WUNTRACED), child);
+		cr_assert(WIFSTOPPED(status));
+		cr_assert_eq(kill(child, SIGCONT), 0);
+	}
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 5);
 }
 
 #else
