@@ -76,6 +76,7 @@ struct inj_status {
 	pid_t tracer_pid;
 	uint64_t sig_blocked;   /* SigBlk */
 	uint64_t sig_pending;   /* SigPnd | ShdPnd */
+	uint64_t sig_shared;    /* ShdPnd: for the process, not for this thread */
 	uint64_t sig_caught;    /* SigCgt */
 	int seccomp;            /* 0, 1 strict, 2 filter */
 	bool shadow_stack;      /* a user shadow stack is on (Linux 6.6 and later) */

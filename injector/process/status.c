@@ -178,6 +178,7 @@ int inj_status_parse(const char *text, struct inj_status *ret, pid_t *ret_ns_pid
 	status.tgid = (pid_t)tgid;
 	status.tracer_pid = (pid_t)tracer;
 	status.sig_pending = thread_pending | process_pending;
+	status.sig_shared = process_pending;
 	status.seccomp = (int)seccomp;
 	status.shadow_stack = has_shadow_stack(text);
 	*ret = status;

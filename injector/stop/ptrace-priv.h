@@ -43,6 +43,8 @@ enum inj_resume {
 int inj_pt_seize(pid_t tid, unsigned long options);
 int inj_pt_set_options(pid_t tid, unsigned long options);
 int inj_pt_interrupt(pid_t tid);
+/* In a group stop: report the next change of it, the one that came already included. */
+int inj_pt_listen(pid_t tid);
 int inj_pt_resume(pid_t tid, enum inj_resume how, int signal);
 int inj_pt_detach(pid_t tid, int signal);
 int inj_pt_get_regs(pid_t tid, struct user_regs_struct *ret);

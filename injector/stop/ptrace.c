@@ -72,6 +72,11 @@ int inj_pt_interrupt(pid_t tid)
 	return change("thread-interrupted", PTRACE_INTERRUPT, tid, 0, 0);
 }
 
+int inj_pt_listen(pid_t tid)
+{
+	return request(PTRACE_LISTEN, tid, 0, 0);
+}
+
 int inj_pt_resume(pid_t tid, enum inj_resume how, int signal)
 {
 	return change("thread-resumed",

@@ -14,6 +14,7 @@
 #include "injector/stop/blocked-priv.h"
 #include "injector/stop/hold-priv.h"
 #include "injector/stop/repair-priv.h"
+#include "injector/stop/tracer-priv.h"
 
 /* A recycled thread id is as good as impossible twice in a row. */
 #define MAX_ATTEMPTS 3
@@ -240,6 +241,19 @@ void inj_tracer_free(struct inj_tracer *tracer)
 int inj_tracer_run(struct inj_tracer *tracer, int (*function)(void *), void *argument)
 {
 	return inj_agent_run_watched(tracer->agent, function, argument, rescue, tracer);
+}
+
+struct inj_agent *inj_tracer_agent(struct inj_tracer *tracer)
+{
+	return tracer->agent;
+}
+
+struct inj_hold *inj_tracer_own_hold(struct inj_tracer *tracer, const struct inj_hold *hold)
+{
+	for (size_t i = 0; tracer->holds && i < tracer->n_holds; i++)
+		if (&tracer->holds[i] == hold)
+			return &tracer->holds[i];
+	return NULL;
 }
 
 struct set_pc_request {

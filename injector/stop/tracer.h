@@ -112,6 +112,25 @@ int inj_tracer_hold_thread(struct inj_tracer *tracer, const struct inj_process *
  */
 void inj_tracer_release(struct inj_tracer *tracer, uint64_t *ret_held_ns);
 
+/* Where a held process stands between running and being stopped by signals. */
+enum inj_job {
+	INJ_JOB_RUNS,
+	INJ_JOB_STOPPED,  /* stopped as a group, or about to be before any further instruction */
+	INJ_JOB_CHANGING, /* a thread is about to take a signal that stops or continues it */
+};
+
+/*
+ * How does the process stand now? What arrived during the hold waits in its queues, but a SIGCONT ends a group stop at
+ * once, unseen by those who are in a ptrace stop: so the kernel is asked anew.
+ * hold: one of the tracer's.
+ * State: held.
+ * Return: the state.
+ * Errors: none; INJ_JOB_CHANGING when the kernel does not tell.
+ * Source: ptrace(2), PTRACE_LISTEN; do_signal_stop(), do_jobctl_trap() of the kernel: the first thread that takes the
+ *   signal sets the mark that stops all others, also those that are in a ptrace stop already.
+ */
+enum inj_job inj_tracer_job(struct inj_tracer *tracer, const struct inj_hold *hold);
+
 /*
  * Change the instruction pointer of a held thread (moving it between equivalent copies of the
  * same instructions). Written at once; orig_rax is set to -1, the thread's regs follow.
