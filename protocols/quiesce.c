@@ -73,7 +73,7 @@ static int look(struct upd_run *run, const struct upd_switch *what, const struct
 
 		if (r != 0)
 			return r;
-		findings[i].not_ready = what->ready && !what->ready(run, i, &holds[i]);
+		findings[i].not_ready = what->ready && !what->ready(run, i, &holds[i], why);
 	}
 	return 0;
 }

@@ -25,8 +25,9 @@ void upd_watch_deinit(struct upd_watch_list *list);
 /* A switch of all targets at one moment. */
 struct upd_switch {
 	struct upd_watch_list *lists; /* one per subject */
-	/* A further condition under the hold; NULL: none. Return: may we go on? */
-	bool (*ready)(const struct upd_run *run, size_t subject, const struct inj_hold *hold);
+	/* A further condition under the hold; NULL: none. Return: may we go on? If not, why says what is in the way. */
+	bool (*ready)(const struct upd_run *run, size_t subject, const struct inj_hold *hold,
+		      struct inj_why *why);
 	/* The change itself, under the hold of all targets. Return: 0; else it was undone and subjects say why. NULL:
 	 * nothing, it is only asked whether the moment would be right. */
 	int (*act)(struct upd_run *run, const struct inj_hold *holds);

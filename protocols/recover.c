@@ -12,17 +12,15 @@
  *
  * Memory whose record is incomplete was never installed and is unmapped; a damaged record is left alone and told.
  */
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "injector/base/clock.h"
 #include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "injector/txn/ours.h"
 #include "protocols/fill.h"
+#include "protocols/guard.h"
 #include "protocols/stage.h"
 #include "protocols/uninstall.h"
 
@@ -56,6 +54,7 @@ static int restore_sites(struct upd_run *run, struct upd_subject *subject,
 	struct inj_hold *holds;
 	struct inj_why why = {};
 	struct upd_pads pads;
+	bool armed = false;
 	int r = upd_removal_prepare(subject, &removal, &list);
 
 	if (r != 0)
@@ -63,22 +62,24 @@ static int restore_sites(struct upd_run *run, struct upd_subject *subject,
 	for (;;) {
 		r = inj_tracer_hold(run->tracer, &process, 1, run->deadline_ns, run->hold_budget_ns,
 				    &holds, &why);
-		if (r == 0 && !upd_removal_in_padding(&removal, &holds[0]))
+		if (r == 0 && upd_removal_may_restore(run, &removal, &holds[0], &why))
 			break;
 		inj_tracer_release(run->tracer, NULL);
 		rest(1000000);
-		if (r == 0)
-			r = inj_refuse(&why, INJ_BLOCKED, "A thread of process %d is at a redirect.",
-				       subject->pid);
+		r = r ? r : INJ_BLOCKED;
 		if (r != INJ_BLOCKED || inj_remaining_ns(run->deadline_ns) == 0)
 			return upd_subject_fail(subject, r, &why);
 	}
+	/* Where it cannot be armed any more, whole code is still better than what is there. */
+	if (removal.needs_guard)
+		upd_guard_arm(run, subject, &holds[0], &armed, NULL);
 	upd_pads_init(&pads, ledger->record, false, subject->modules);
 	if (pads.code && upd_pads_withdraw(subject, pads.control, pads.code) < 0)
 		r = inj_broke(&why, -EIO, "putting return addresses of process %d back",
 			      subject->pid);
 	if (r == 0)
 		r = inj_writer_restore(subject->writer, removal.writes, removal.n_writes, &why);
+	upd_guard_disarm(run, subject, &holds[0], armed);
 	inj_tracer_release(run->tracer, NULL);
 	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
 }
@@ -115,7 +116,10 @@ static int is_in_use(struct upd_run *run, struct upd_subject *subject,
 		inj_activity_deinit(&activity);
 		inj_tracer_release(run->tracer, NULL);
 	}
-	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
+	/* Whoever cannot be held now is looked at again. */
+	if (r == INJ_BLOCKED)
+		*ret = true;
+	return r == 0 || r == INJ_BLOCKED ? 0 : upd_subject_fail(subject, r, &why);
 }
 
 /* Never committed: sites back, memory away. A thread that still is in a stub keeps the memory alive, inert. */
@@ -166,8 +170,8 @@ static int recover_ledger(struct upd_run *run, struct upd_subject *subject,
 }
 
 /* What the journal says of one target, NULL when it says nothing or speaks of another process with that pid. */
-static const struct inj_journal_target *journal_of(const struct inj_journal_view *view,
-						   const struct upd_subject *subject)
+static struct inj_journal_target *journal_of(const struct inj_journal_view *view,
+					     const struct upd_subject *subject)
 {
 	for (size_t i = 0; i < view->n_targets; i++)
 		if (view->targets[i].pid == subject->pid &&
@@ -176,15 +180,47 @@ static const struct inj_journal_target *journal_of(const struct inj_journal_view
 	return NULL;
 }
 
-/* A target that the dead man's switch has stopped goes on once its code is whole again. */
-static void let_go_on(const struct inj_journal_view *view, const struct upd_subject *subject)
+/* What the journal says of a target that may be stopped by the switch, else NULL. */
+static struct inj_journal_target *guarded(const struct inj_journal_view *view,
+					  const struct upd_subject *subject)
 {
-	const struct inj_journal_target *target = journal_of(view, subject);
+	struct inj_journal_target *target = journal_of(view, subject);
 
-	if (!target || !(target->flags & INJ_JOURNAL_GUARDED))
+	return target && (target->flags & INJ_JOURNAL_GUARDED) ? target : NULL;
+}
+
+/* The stop of this target is not, or no longer, ours. Whoever reads the journal after us shall know. */
+static void forget_guard(struct upd_run *run, struct inj_journal_target *target,
+			 const struct upd_subject *subject)
+{
+	target->flags &= ~INJ_JOURNAL_GUARDED;
+	if (run->journal)
+		inj_journal_set_guarded(run->journal, (size_t)(subject - run->subjects), false);
+}
+
+/* Before anything is held: later one cannot tell any more who else wants the target stopped. */
+static void respect_others(struct upd_run *run, const struct inj_journal_view *view)
+{
+	for (size_t i = 0; i < run->n_subjects; i++) {
+		const struct upd_subject *subject = &run->subjects[i];
+		struct inj_journal_target *target = subject->process ? guarded(view, subject) : NULL;
+
+		if (target && inj_guard_is_shared(subject->process))
+			forget_guard(run, target, subject);
+	}
+}
+
+/* A target that the dead man's switch has stopped goes on once its code is whole again. */
+static void let_go_on(struct upd_run *run, const struct inj_journal_view *view,
+		      const struct upd_subject *subject)
+{
+	struct inj_journal_target *target = guarded(view, subject);
+
+	if (!target)
 		return;
-	syscall(SYS_pidfd_send_signal, subject->process->pidfd, SIGCONT, NULL, 0);
+	inj_guard_let_go(subject->process);
 	inj_fault_point("let-go-on");
+	forget_guard(run, target, subject);
 }
 
 static int close_strays(struct upd_subject *subject, uint64_t deadline_ns)
@@ -294,7 +330,7 @@ static void recover_one(struct upd_run *run, const struct inj_journal_view *view
 		r = recover_ledger(run, subject, subject->history.ledgers[i]);
 	/* Code that could not be put right must not run; the next recovery tries again. */
 	if (r == 0)
-		let_go_on(view, subject);
+		let_go_on(run, view, subject);
 	if (r == 0 && upd_subject_refresh(subject) == 0)
 		upd_fill_patches(target, &subject->history);
 }
@@ -352,6 +388,18 @@ static void rejoin(struct upd_run *run, const struct inj_journal_view *view)
 			upd_subject_refresh(&run->subjects[i]);
 }
 
+static int take_up_journal(struct upd_run *run)
+{
+	INJ_FREE const struct inj_process **processes = calloc(run->n_subjects, sizeof(*processes));
+
+	if (!processes)
+		return -ENOMEM;
+	for (size_t i = 0; i < run->n_subjects; i++)
+		processes[i] = run->subjects[i].process;
+	return inj_journal_resume(run->request->journal_fd, processes, run->n_subjects,
+				  &run->journal);
+}
+
 void upd_recover(struct upd_run *run)
 {
 	INJ_CLEANUP(inj_journal_view_deinit) struct inj_journal_view view = {};
@@ -363,8 +411,13 @@ void upd_recover(struct upd_run *run)
 		return;
 	}
 	/* A journal that cannot be read says nothing; the ledgers still do. */
-	if (run->request->journal_fd >= 0)
-		inj_journal_read(run->request->journal_fd, &view);
+	if (run->request->journal_fd >= 0 && inj_journal_read(run->request->journal_fd, &view) == 0)
+		r = take_up_journal(run);
+	if (r < 0) {
+		upd_run_fail_all(run, inj_broke(&why, r, "taking up the journal of the update"), &why);
+		return;
+	}
+	respect_others(run, &view);
 	if (inj_remaining_ns(run->deadline_ns) < RECOVER_NS)
 		run->deadline_ns = inj_now_ns() + RECOVER_NS;
 	if (is_torn(run, &view))

@@ -60,11 +60,12 @@ static int prepare_one(struct upd_subject *subject, const char *patch_id, struct
 	return r;
 }
 
-static bool ready(const struct upd_run *run, size_t i, const struct inj_hold *hold)
+static bool ready(const struct upd_run *run, size_t i, const struct inj_hold *hold,
+		  struct inj_why *why)
 {
 	const struct upd_removal *removals = run->action;
 
-	return !removals[i].ledger || !upd_removal_in_between(&removals[i], hold);
+	return !removals[i].ledger || !upd_removal_must_wait(run, &removals[i], hold, why);
 }
 
 static int act(struct upd_run *run, const struct inj_hold *holds)
@@ -85,7 +86,7 @@ static int act(struct upd_run *run, const struct inj_hold *holds)
 	}
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
 		if (removals[i].ledger)
-			upd_removal_commit(&run->subjects[i], &removals[i]);
+			upd_removal_commit(run, &run->subjects[i], &removals[i], &holds[i]);
 	return r;
 }
 

@@ -89,11 +89,8 @@ int upd_run_mark(struct upd_run *run, enum inj_journal_step step)
 	struct inj_why why = {};
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && run->journal && i < run->n_subjects; i++) {
-		bool guarded = step == INJ_JOURNAL_COMMITTING && run->subjects[i].guarded;
-
-		r = inj_journal_mark(run->journal, i, step, guarded ? INJ_JOURNAL_GUARDED : 0);
-	}
+	for (size_t i = 0; r == 0 && run->journal && i < run->n_subjects; i++)
+		r = inj_journal_mark(run->journal, i, step);
 	/* Once it is committed, or being undone, the outcome does not depend on the journal. */
 	if (r < 0 && step <= INJ_JOURNAL_COMMITTING)
 		upd_run_fail_all(run, inj_broke(&why, r, "writing the journal of the update"), &why);

@@ -14,6 +14,7 @@
 #include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "protocols/fill.h"
+#include "protocols/guard.h"
 #include "protocols/promote.h"
 #include "protocols/quiesce.h"
 #include "protocols/stage.h"
@@ -158,7 +159,6 @@ struct prepared {
 	struct inj_code_copy *copies; /* what the stubs took over */
 	size_t n_copies;
 	struct upd_promotion promotion;
-	bool stopped; /* group-stopped before we came */
 	bool armed;
 };
 
@@ -182,7 +182,6 @@ static void prepare_copies(const struct upd_plan *plan, struct prepared *prepare
 static int prepare_writes(struct upd_subject *subject, struct prepared *prepared, struct inj_why *why)
 {
 	const struct upd_plan *plan = subject->plan;
-	struct inj_status status;
 	int r;
 
 	prepared->writes = calloc(2 * plan->n_changes, sizeof(*prepared->writes));
@@ -201,9 +200,6 @@ static int prepare_writes(struct upd_subject *subject, struct prepared *prepared
 			       change->n_writes * sizeof(*change->writes));
 			prepared->n_writes += change->n_writes;
 		}
-	if (inj_status_read(subject->process, subject->pid, &status) == 0)
-		prepared->stopped = status.state == 'T';
-	subject->guarded = plan->needs_guard && !prepared->stopped;
 	r = inj_writer_compare(subject->writer, prepared->copies, prepared->n_copies, why);
 	if (r != 0)
 		return r;
@@ -233,13 +229,14 @@ static int check_same_program(struct upd_subject *subject)
 	return upd_subject_fail(subject, INJ_PROCESS_GONE, &why);
 }
 
-static int install_one(struct upd_subject *subject, struct prepared *prepared)
+static int install_one(struct upd_run *run, struct upd_subject *subject,
+		       const struct inj_hold *hold, struct prepared *prepared)
 {
 	struct inj_why why = {};
 	int r = inj_writer_compare(subject->writer, prepared->copies, prepared->n_copies, &why);
 
 	if (r == 0 && subject->plan->needs_guard)
-		r = inj_guard_arm(subject->process, prepared->stopped, &prepared->armed, &why);
+		r = upd_guard_arm(run, subject, hold, &prepared->armed, &why);
 	if (r == 0)
 		r = inj_writer_install(subject->writer, prepared->writes, prepared->n_writes, &why);
 	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
@@ -273,10 +270,11 @@ static int commit_one(struct upd_subject *subject, const struct upd_promotion *p
 	return upd_subject_fail(subject, why.code == INJ_PROCESS_GONE ? INJ_PROCESS_GONE : r, &why);
 }
 
-static void disarm_all(struct upd_run *run, const struct commit *commit)
+static void disarm_all(struct upd_run *run, const struct inj_hold *holds,
+		       const struct commit *commit)
 {
 	for (size_t i = 0; i < run->n_subjects; i++)
-		inj_guard_disarm(run->subjects[i].process, commit->targets[i].armed);
+		upd_guard_disarm(run, &run->subjects[i], &holds[i], commit->targets[i].armed);
 }
 
 /* Without a decision on record a group that we leave torn would stay torn. */
@@ -290,6 +288,12 @@ static int decide(struct upd_run *run)
 	return r;
 }
 
+static bool ready(const struct upd_run *run, size_t i, const struct inj_hold *hold,
+		  struct inj_why *why)
+{
+	return !run->subjects[i].plan->needs_guard || !inj_guard_must_wait(run->tracer, hold, why);
+}
+
 static int act(struct upd_run *run, const struct inj_hold *holds)
 {
 	const struct commit *commit = run->action;
@@ -300,7 +304,7 @@ static int act(struct upd_run *run, const struct inj_hold *holds)
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
 		r = check_same_program(&run->subjects[i]);
 	for (; r == 0 && n < run->n_subjects; n++)
-		r = install_one(&run->subjects[n], &commit->targets[n]);
+		r = install_one(run, &run->subjects[n], &holds[n], &commit->targets[n]);
 	if (r == 0 && run->journal)
 		r = decide(run);
 	for (size_t i = n; r != 0 && i-- > 0;) {
@@ -315,7 +319,7 @@ static int act(struct upd_run *run, const struct inj_hold *holds)
 		if (commit_one(&run->subjects[i], &commit->targets[i].promotion, now) != 0)
 			inj_writer_restore(run->subjects[i].writer, commit->targets[i].writes,
 					   commit->targets[i].n_writes, NULL);
-	disarm_all(run, commit);
+	disarm_all(run, holds, commit);
 	return r;
 }
 
@@ -357,7 +361,9 @@ static int switch_all(struct upd_run *run)
 	};
 	INJ_FREE struct upd_watch_list *lists = calloc(run->n_subjects, sizeof(*lists));
 	INJ_FREE struct upd_pads *pads = calloc(run->n_subjects, sizeof(*pads));
-	const struct upd_switch what = { .lists = lists, .act = act, .pads = pads, .phase = "wait" };
+	const struct upd_switch what = {
+		.lists = lists, .ready = ready, .act = act, .pads = pads, .phase = "wait",
+	};
 	struct inj_why why = {};
 	int r;
 

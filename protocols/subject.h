@@ -21,7 +21,6 @@ struct upd_subject {
 	struct inj_history history;
 	struct inj_writer *writer;
 	struct upd_plan *plan;         /* apply and check */
-	bool guarded; /* the dead man's switch is about to protect it */
 	struct inj_space space;        /* apply; fd -1 before */
 	struct upd_code_map code_map;  /* our code in it, for walking */
 	struct inj_walker *walker;

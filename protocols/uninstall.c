@@ -13,6 +13,7 @@
 #include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "injector/redirect/site.h"
+#include "protocols/guard.h"
 #include "protocols/promote.h"
 
 static int collect_writes(struct upd_removal *removal)
@@ -74,7 +75,6 @@ static int watch_image(const struct inj_ledger *ledger, struct upd_watch_list *l
 int upd_removal_prepare(struct upd_subject *subject, struct upd_removal *removal,
 			struct upd_watch_list *list)
 {
-	struct inj_status status;
 	struct inj_why why = {};
 	int r = collect_writes(removal);
 
@@ -83,9 +83,6 @@ int upd_removal_prepare(struct upd_subject *subject, struct upd_removal *removal
 	if (r < 0)
 		return upd_subject_fail(subject, inj_broke(&why, r, "preparing process %d",
 							   subject->pid), &why);
-	if (inj_status_read(subject->process, subject->pid, &status) == 0)
-		removal->stopped = status.state == 'T';
-	subject->guarded = removal->needs_guard && !removal->stopped;
 	return 0;
 }
 
@@ -112,20 +109,31 @@ static bool is_between(const struct inj_ledger *ledger, inj_addr pc)
 	return is_in_padding(ledger, pc);
 }
 
-bool upd_removal_in_padding(const struct upd_removal *removal, const struct inj_hold *hold)
+static bool wait_for_threads(const struct inj_hold *hold, struct inj_why *why)
 {
-	for (size_t i = 0; i < hold->n_threads; i++)
-		if (is_in_padding(removal->ledger, hold->threads[i].regs.rip))
-			return true;
-	return false;
+	inj_refuse(why, INJ_BLOCKED,
+		   "A thread of process %d was at a redirect in each attempt until the deadline; nothing was "
+		   "changed. Try a longer --timeout.",
+		   hold->process->pid);
+	return true;
 }
 
-bool upd_removal_in_between(const struct upd_removal *removal, const struct inj_hold *hold)
+bool upd_removal_must_wait(const struct upd_run *run, const struct upd_removal *removal,
+			   const struct inj_hold *hold, struct inj_why *why)
 {
 	for (size_t i = 0; i < hold->n_threads; i++)
 		if (is_between(removal->ledger, hold->threads[i].regs.rip))
-			return true;
-	return false;
+			return wait_for_threads(hold, why);
+	return removal->needs_guard && inj_guard_must_wait(run->tracer, hold, why);
+}
+
+bool upd_removal_may_restore(const struct upd_run *run, const struct upd_removal *removal,
+			     const struct inj_hold *hold, struct inj_why *why)
+{
+	for (size_t i = 0; i < hold->n_threads; i++)
+		if (is_in_padding(removal->ledger, hold->threads[i].regs.rip))
+			return !wait_for_threads(hold, why);
+	return !removal->needs_guard || !inj_guard_must_wait(run->tracer, hold, why);
 }
 
 int upd_removal_verify(struct upd_subject *subject, const struct upd_removal *removal)
@@ -156,13 +164,15 @@ static int store(struct upd_subject *subject, const struct upd_removal *removal,
 	return inj_writer_store(subject->writer, removal->ledger->record->control + field, value);
 }
 
-int upd_removal_commit(struct upd_subject *subject, struct upd_removal *removal)
+int upd_removal_commit(struct upd_run *run, struct upd_subject *subject,
+		       const struct upd_removal *removal, const struct inj_hold *hold)
 {
 	struct inj_why why = {};
+	bool armed = false;
 	int r = 0;
 
 	if (removal->needs_guard) {
-		r = inj_guard_arm(subject->process, removal->stopped, &removal->armed, &why);
+		r = upd_guard_arm(run, subject, hold, &armed, &why);
 		if (r != 0)
 			return upd_subject_fail(subject, r, &why);
 	}
@@ -181,6 +191,6 @@ int upd_removal_commit(struct upd_subject *subject, struct upd_removal *removal)
 		if (r < 0)
 			inj_broke(&why, r, "closing the ledger in process %d", subject->pid);
 	}
-	inj_guard_disarm(subject->process, removal->armed);
+	upd_guard_disarm(run, subject, hold, armed);
 	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
 }

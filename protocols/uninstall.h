@@ -12,8 +12,6 @@ struct upd_removal {
 	struct inj_code_write *writes;   /* as installed: all sites, in order */
 	size_t n_writes;
 	bool needs_guard;
-	bool stopped;
-	bool armed;
 };
 
 /*
@@ -24,12 +22,17 @@ int upd_removal_prepare(struct upd_subject *subject, struct upd_removal *removal
 			struct upd_watch_list *list);
 void upd_removal_deinit(struct upd_removal *removal);
 
-/* Is a thread on its way through a stub (which may have decided already) or through the padding that leads to one? It is
- * gone within nanoseconds. */
-bool upd_removal_in_between(const struct upd_removal *removal, const struct inj_hold *hold);
+/*
+ * Is a thread on its way through a stub (which may have decided already) or through the padding that leads to one, or a
+ * signal on its way that stops or continues the target? All are gone within moments.
+ * State: held. Return: the answer; if yes, why tells.
+ */
+bool upd_removal_must_wait(const struct upd_run *run, const struct upd_removal *removal,
+			   const struct inj_hold *hold, struct inj_why *why);
 
-/* Only the padding: there a thread must not stand when the bytes of the padding come back. */
-bool upd_removal_in_padding(const struct upd_removal *removal, const struct inj_hold *hold);
+/* May the bytes of the sites come back, no thread standing where they differ? The same, without the stubs. */
+bool upd_removal_may_restore(const struct upd_run *run, const struct upd_removal *removal,
+			     const struct inj_hold *hold, struct inj_why *why);
 
 /* Do all sites still read as we left them? State: held. Return: 0 or the code that the subject now carries. */
 int upd_removal_verify(struct upd_subject *subject, const struct upd_removal *removal);
@@ -38,7 +41,8 @@ int upd_removal_verify(struct upd_subject *subject, const struct upd_removal *re
  * Store the old generation (the commit of a revert) and put the sites' bytes back.
  * State: held, and nothing watched is live. Return: 0 or the code that the subject now carries.
  */
-int upd_removal_commit(struct upd_subject *subject, struct upd_removal *removal);
+int upd_removal_commit(struct upd_run *run, struct upd_subject *subject,
+		       const struct upd_removal *removal, const struct inj_hold *hold);
 
 /*
  * Undo an update that was never committed: return addresses and sites go back under a hold; the memory is unmapped unless a

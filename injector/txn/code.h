@@ -2,7 +2,7 @@
 #ifndef INJ_TXN_CODE_H
 #define INJ_TXN_CODE_H
 
-#include "injector/process/process.h"
+#include "injector/stop/tracer.h"
 
 /* One piece of code to be exchanged. */
 struct inj_code_write {
@@ -78,15 +78,37 @@ int inj_writer_fill(struct inj_writer *writer, inj_addr address, const void *byt
 
 /*
  * Dead man's switch for changes that are not a single store (torn or several jumps without a stub). Arming queues a
- * SIGSTOP while all threads are held: as long as we live nobody meets it; if we die, the target stops before its next
- * instruction and waits for recovery. Disarming takes the signal back with a SIGCONT, which a target that neither
- * catches nor blocks SIGCONT cannot notice.
- * stopped: the target is group-stopped already, which protects it as well: nothing is sent, ret_armed is false.
- * State: held. Errors: INJ_UNSUPPORTED_PROCESS (SIGCONT is caught or blocked somewhere, so this cannot be done unseen).
+ * SIGSTOP for every thread while all are held: as long as we live nobody meets it; if we die, the target stops before its
+ * next instruction and waits for recovery. Disarming takes the signals back with a SIGCONT, which a target that neither
+ * catches nor blocks SIGCONT cannot notice. A target that is stopped needs none: it is protected by that, and a SIGCONT
+ * of ours would let it run.
+ * State: held, inj_tracer_job() says that it runs, inj_guard_must_wait() said no within this hold.
+ * Return: 0. Errors: INJ_UNSUPPORTED_PROCESS (SIGCONT is caught or blocked somewhere, so this cannot be done unseen);
+ * negative errno.
  * Source: prepare_signal() in kernel/signal.c; signal(7).
  */
-int inj_guard_arm(const struct inj_process *process, bool stopped, bool *ret_armed,
-		  struct inj_why *why);
-int inj_guard_disarm(const struct inj_process *process, bool armed);
+int inj_guard_arm(const struct inj_hold *hold, struct inj_why *why);
+
+/*
+ * A target that somebody else told to stop meanwhile keeps all of these signals: it stops as it is let go.
+ * State: armed, and held since. Return: 0 or negative errno.
+ */
+int inj_guard_disarm(const struct inj_hold *hold);
+
+/*
+ * Is a signal that stops or continues the target on its way, which disarming would take away, or does a thread block
+ * SIGCONT, as new threads do? A moment later that is over.
+ * tracer: whose hold it is. State: held. Return: the answer; if yes, why says INJ_BLOCKED and what is in the way.
+ */
+bool inj_guard_must_wait(struct inj_tracer *tracer, const struct inj_hold *hold, struct inj_why *why);
+
+/*
+ * Did somebody else tell a target to stop that the switch has stopped? Their signal waits in the queue of the process
+ * until the first hold or borrow, which lets the target meet it. State: not held since the death. Return: the answer.
+ */
+bool inj_guard_is_shared(const struct inj_process *process);
+
+/* Let a target go on that the switch has stopped. State: not held. Return: nothing; who is gone needs it no more. */
+void inj_guard_let_go(const struct inj_process *process);
 
 #endif

@@ -39,9 +39,14 @@ _Static_assert(sizeof(struct file_target) == 32, "INJ_JOURNAL_BYTES counts on it
 struct inj_journal {
 	int fd;
 	struct file_header header;
-	struct file_target *targets;
+	struct own_target {
+		struct file_target record;
+		size_t place; /* in the file */
+	} *targets;
 	size_t n_targets;
 };
+
+#define NO_PLACE SIZE_MAX
 
 static uint32_t header_sum(const struct file_header *header)
 {
@@ -76,16 +81,18 @@ static int put_header(struct inj_journal *journal)
 
 static int put_target(struct inj_journal *journal, size_t i)
 {
-	journal->targets[i].checksum = target_sum(&journal->targets[i]);
-	return put(journal->fd, &journal->targets[i], sizeof(journal->targets[i]),
-		   sizeof(journal->header) + i * sizeof(journal->targets[i]));
+	struct own_target *target = &journal->targets[i];
+
+	if (target->place == NO_PLACE)
+		return 0;
+	target->record.checksum = target_sum(&target->record);
+	return put(journal->fd, &target->record, sizeof(target->record),
+		   sizeof(journal->header) + target->place * sizeof(target->record));
 }
 
-int inj_journal_begin(int fd, const uint8_t update_id[16], unsigned kind,
-		      const struct inj_process *const *processes, size_t n, struct inj_journal **ret)
+static int make(int fd, size_t n, struct inj_journal **ret)
 {
 	INJ_CLEANUP(inj_journal_guard) struct inj_journal *journal = calloc(1, sizeof(*journal));
-	int r = 0;
 
 	if (!journal)
 		return -ENOMEM;
@@ -94,14 +101,27 @@ int inj_journal_begin(int fd, const uint8_t update_id[16], unsigned kind,
 	journal->targets = calloc(n ? n : 1, sizeof(*journal->targets));
 	if (!journal->targets)
 		return -ENOMEM;
+	*ret = INJ_TAKE(journal);
+	return 0;
+}
+
+int inj_journal_begin(int fd, const uint8_t update_id[16], unsigned kind,
+		      const struct inj_process *const *processes, size_t n, struct inj_journal **ret)
+{
+	INJ_CLEANUP(inj_journal_guard) struct inj_journal *journal = NULL;
+	int r = make(fd, n, &journal);
+
+	if (r < 0)
+		return r;
 	journal->header = (struct file_header){
 		.magic = JOURNAL_MAGIC, .kind = kind, .n_targets = (uint32_t)n,
 	};
 	memcpy(journal->header.update_id, update_id, sizeof(journal->header.update_id));
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		journal->targets[i] = (struct file_target){
-			.start_ticks = processes[i]->start_ticks, .pid = processes[i]->pid,
-			.step = INJ_JOURNAL_READING,
+		journal->targets[i] = (struct own_target){
+			.record = { .start_ticks = processes[i]->start_ticks, .pid = processes[i]->pid,
+				    .step = INJ_JOURNAL_READING },
+			.place = i,
 		};
 		r = put_target(journal, i);
 	}
@@ -121,17 +141,23 @@ void inj_journal_free(struct inj_journal *journal)
 	free(journal);
 }
 
-int inj_journal_mark(struct inj_journal *journal, size_t i, enum inj_journal_step step,
-		     uint32_t flags)
+int inj_journal_mark(struct inj_journal *journal, size_t i, enum inj_journal_step step)
 {
-	journal->targets[i].step = step;
-	journal->targets[i].flags = flags;
+	journal->targets[i].record.step = step;
+	return put_target(journal, i);
+}
+
+int inj_journal_set_guarded(struct inj_journal *journal, size_t i, bool guarded)
+{
+	uint32_t *flags = &journal->targets[i].record.flags;
+
+	*flags = guarded ? *flags | INJ_JOURNAL_GUARDED : *flags & ~INJ_JOURNAL_GUARDED;
 	return put_target(journal, i);
 }
 
 void inj_journal_ledger(struct inj_journal *journal, size_t i, inj_addr ledger)
 {
-	journal->targets[i].ledger = ledger;
+	journal->targets[i].record.ledger = ledger;
 }
 
 int inj_journal_decide(struct inj_journal *journal)
@@ -186,6 +212,43 @@ int inj_journal_read(int fd, struct inj_journal_view *ret)
 	else
 		*ret = view;
 	return r;
+}
+
+static size_t place_of(const struct inj_journal_view *view, const struct inj_process *process)
+{
+	for (size_t i = 0; process && i < view->n_targets; i++)
+		if (view->targets[i].pid == process->pid &&
+		    view->targets[i].start_ticks == process->start_ticks)
+			return i;
+	return NO_PLACE;
+}
+
+int inj_journal_resume(int fd, const struct inj_process *const *processes, size_t n,
+		       struct inj_journal **ret)
+{
+	INJ_CLEANUP(inj_journal_guard) struct inj_journal *journal = NULL;
+	INJ_CLEANUP(inj_journal_view_deinit) struct inj_journal_view view = {};
+	int r = inj_journal_read(fd, &view);
+
+	if (r == 0)
+		r = make(fd, n, &journal);
+	if (r == 0)
+		r = get(fd, &journal->header, sizeof(journal->header), 0);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		size_t place = place_of(&view, processes[i]);
+
+		journal->targets[i].place = place;
+		if (place == NO_PLACE)
+			continue;
+		r = get(fd, &journal->targets[i].record, sizeof(journal->targets[i].record),
+			sizeof(journal->header) + place * sizeof(journal->targets[i].record));
+		if (r < 0)
+			return r;
+	}
+	*ret = INJ_TAKE(journal);
+	return 0;
 }
 
 void inj_journal_view_deinit(struct inj_journal_view *view)

@@ -39,9 +39,18 @@ int inj_journal_begin(int fd, const uint8_t update_id[16], unsigned kind,
 void inj_journal_free(struct inj_journal *journal);
 INJ_DEFINE_GUARD(struct inj_journal *, inj_journal_free, inj_journal_guard)
 
-/* Say what happens next to target i, before it happens. flags replaces the old flags. Return: 0 or negative errno. */
-int inj_journal_mark(struct inj_journal *journal, size_t i, enum inj_journal_step step,
-		     uint32_t flags);
+/*
+ * Take up the journal that a worker left, to say in it what its successor does.
+ * processes: of the successor, in its order, which may be another one; NULL where there is none. What it says of processes
+ * that the journal does not know is said to nobody. Return: 0; errors of inj_journal_read(), -ENOMEM.
+ */
+int inj_journal_resume(int fd, const struct inj_process *const *processes, size_t n,
+		       struct inj_journal **ret);
+
+/* Say what happens next to target i, before it happens. Flags stay as they are. Return: 0 or negative errno. */
+int inj_journal_mark(struct inj_journal *journal, size_t i, enum inj_journal_step step);
+/* Say that target i is about to be guarded, or that it is no more. Return: 0 or negative errno. */
+int inj_journal_set_guarded(struct inj_journal *journal, size_t i, bool guarded);
 /* Which record of target i the update is about. Written with the next mark. */
 void inj_journal_ledger(struct inj_journal *journal, size_t i, inj_addr ledger);
 /* The group is decided: from here on all targets shall end up changed. Written before the first store. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * entries [N [handler]]: functions of assembly that begin in every way that matters to a redirect; each adds 1 to its
- * argument. N threads (default 2) call all of them all the time. `handler`: catches SIGCONT.
+ * entries [N [handler | asleep]]: functions of assembly that begin in every way that matters to a redirect; each adds 1 to
+ * its argument. N threads (default 2) call all of them all the time, or sleep for ever if `asleep`. `handler`: catches
+ * SIGCONT.
  * Questions:
  *   NAME      what the function makes of 0
  *   rounds    how often the slowest thread came round
@@ -13,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tests/victims/line.h"
 
@@ -182,6 +184,13 @@ static void *run(void *argument)
 	return NULL;
 }
 
+static void *sleep_on(void *argument)
+{
+	for (;;)
+		pause();
+	return argument;
+}
+
 static void count_cont(int number)
 {
 	(void)number;
@@ -213,13 +222,15 @@ int main(int argc, char **argv)
 {
 	const char *line;
 
+	void *(*body)(void *) = argc > 2 && strcmp(argv[2], "asleep") == 0 ? sleep_on : run;
+
 	n_threads = argc > 1 ? atol(argv[1]) : n_threads;
 	if (argc > 2 && strcmp(argv[2], "handler") == 0)
 		signal(SIGCONT, count_cont);
 	for (long i = 0; i < n_threads; i++) {
 		pthread_t thread;
 
-		if (pthread_create(&thread, NULL, run, (void *)i) != 0)
+		if (pthread_create(&thread, NULL, body, (void *)i) != 0)
 			return 1;
 	}
 	line_ready();

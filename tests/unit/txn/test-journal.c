@@ -26,7 +26,8 @@ Test(journal, says_what_was_marked)
 	INJ_CLEANUP(inj_journal_view_deinit) struct inj_journal_view view = {};
 
 	inj_journal_ledger(journal, 1, 0x1000);
-	cr_assert_eq(inj_journal_mark(journal, 1, INJ_JOURNAL_COMMITTING, INJ_JOURNAL_GUARDED), 0);
+	cr_assert_eq(inj_journal_set_guarded(journal, 1, true), 0);
+	cr_assert_eq(inj_journal_mark(journal, 1, INJ_JOURNAL_COMMITTING), 0);
 	cr_assert_eq(inj_journal_decide(journal), 0);
 	cr_assert_eq(lseek(fd, 0, SEEK_END), (off_t)INJ_JOURNAL_BYTES(2));
 	cr_assert_eq(inj_journal_read(fd, &view), 0);
@@ -66,4 +67,32 @@ Test(journal, damaged_or_cut_is_refused)
 		cr_assert_eq(ftruncate(fd, length), 0);
 		cr_assert_eq(inj_journal_read(fd, &view), -EBADMSG, "%ld bytes", (long)length);
 	}
+}
+
+/* Another order, one process gone, one that was never in it: each says what concerns it, nobody else is touched. */
+Test(journal, is_taken_up_by_a_successor)
+{
+	INJ_CLOSE int fd = memfd_create("journal", 0);
+	INJ_CLEANUP(inj_journal_guard) struct inj_journal *journal = begin(fd);
+	INJ_CLEANUP(inj_journal_guard) struct inj_journal *next = NULL;
+	INJ_CLEANUP(inj_journal_view_deinit) struct inj_journal_view view = {};
+	struct inj_process b = { .pid = 200, .start_ticks = 9 };
+	struct inj_process recycled = { .pid = 100, .start_ticks = 8 };
+	const struct inj_process *processes[] = { &b, NULL, &recycled };
+
+	inj_journal_ledger(journal, 1, 0x1000);
+	cr_assert_eq(inj_journal_mark(journal, 0, INJ_JOURNAL_STAGING), 0);
+	cr_assert_eq(inj_journal_mark(journal, 1, INJ_JOURNAL_COMMITTING), 0);
+	cr_assert_eq(inj_journal_decide(journal), 0);
+	cr_assert_eq(inj_journal_resume(fd, processes, 3, &next), 0);
+	for (size_t i = 0; i < 3; i++)
+		cr_assert_eq(inj_journal_set_guarded(next, i, true), 0);
+	cr_assert_eq(inj_journal_read(fd, &view), 0);
+	cr_assert(view.decided);
+	cr_assert_eq(view.targets[0].flags, 0);
+	cr_assert_eq(view.targets[0].step, INJ_JOURNAL_STAGING);
+	cr_assert_eq(view.targets[1].flags, INJ_JOURNAL_GUARDED);
+	cr_assert_eq(view.targets[1].step, INJ_JOURNAL_COMMITTING);
+	cr_assert_eq(view.targets[1].ledger, 0x1000);
+	cr_assert_eq(lseek(fd, 0, SEEK_END), (off_t)INJ_JOURNAL_BYTES(2));
 }
