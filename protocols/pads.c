@@ -58,10 +58,11 @@ void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record, bool 
 	const struct dsu_ledger_area *areas = (const void *)((const uint8_t *)record + record->areas);
 
 	*pads = (struct upd_pads){ .control = record->control,
-				   .may_plant = registered || !may_unwind(modules) };
+				   .may_plant = registered || !may_unwind(modules),
+				   .passes = record->flags & DSU_LEDGER_PADS_PASS };
 	for (size_t i = 0; i < record->n_areas; i++)
 		if (areas[i].kind == DSU_AREA_PADS &&
-		    areas[i].bytes >= DSU_N_PADS * INJ_RETURN_PAD_BYTES)
+		    areas[i].bytes >= DSU_N_PADS * INJ_RETURN_PAD_BYTES + INJ_PAD_PERSONALITY_BYTES)
 			pads->code = areas[i].address;
 }
 
@@ -75,7 +76,7 @@ static int show(struct upd_subject *subject, inj_addr code, inj_addr back)
 		return -ENOMEM;
 	map->pads = grown;
 	grown[map->n_pads++] = (struct upd_code_pad){
-		.code = { code, code + INJ_RETURN_PAD_BYTES }, .back = back,
+		.code = { code, code + INJ_RETURN_PAD_POPPED }, .back = back,
 	};
 	return 0;
 }
@@ -125,8 +126,9 @@ static size_t find_free(const struct upd_pads *pads)
 }
 
 /* The slot that the outermost watched frame of a thread will return through, and what stands there. */
-static bool find_return(struct upd_subject *subject, const struct inj_hold *hold, size_t index,
-			unsigned frame, inj_addr *ret_slot, inj_addr *ret_back)
+static bool find_return(const struct upd_pads *pads, struct upd_subject *subject,
+			const struct inj_hold *hold, size_t index, unsigned frame,
+			inj_addr *ret_slot, inj_addr *ret_back)
 {
 	struct inj_frame frames[MAX_FRAMES];
 	size_t n = 0;
@@ -142,11 +144,8 @@ static bool find_return(struct upd_subject *subject, const struct inj_hold *hold
 	/* The caller's stack pointer stands right above the address that was popped. */
 	*ret_slot = frames[frame + 1].cfa - 8;
 	*ret_back = frames[frame + 1].pc;
-	/*
-	 * libgcc knows the frame with the handler by its CFA, and the frame of a pad has the CFA of the function that it
-	 * stands for: an exception on its way to that very caller would stop at the pad and abort.
-	 */
-	if (inj_walker_handles_exceptions(subject->walker, *ret_back))
+	/* Without a personality routine an exception on its way to that very caller would stop at the pad and abort. */
+	if (!pads->passes && inj_walker_handles_exceptions(subject->walker, *ret_back))
 		return false;
 	/* Only an ordinary return address: not one of ours, not one that the walk translated. */
 	return inj_mem_read(subject->process, *ret_slot, &found, sizeof(found)) == 0 &&
@@ -204,7 +203,7 @@ size_t upd_pads_plant(struct upd_pads *pads, struct upd_subject *subject,
 		if (pad == DSU_N_PADS || !outermost(activity, hold->threads[i].tid, &frame))
 			continue;
 		n_tries++;
-		if (!find_return(subject, hold, i, frame, &slot, &back))
+		if (!find_return(pads, subject, hold, i, frame, &slot, &back))
 			continue;
 		n += plant(pads, subject, pad, slot, back) == 0;
 	}

@@ -9,13 +9,14 @@
 /*
  * Catching a thread as it leaves a function that is nearly always on its stack: while it is held, the return address of
  * its outermost watched frame is exchanged for a return pad. When the thread comes back through it, it is off the
- * function and waits there for a moment (some milliseconds at most, and whatever happens to us), in which the next attempt
- * is made. All threads' own unwinders see through pads by their tables.
+ * function, be it by returning or by an exception, and waits there for a moment (some milliseconds at most, and whatever
+ * happens to us), in which the next attempt is made. All threads' own unwinders see through pads by their tables.
  */
 struct upd_pads {
 	inj_addr control;        /* control page of the update that owns them */
 	inj_addr code;           /* first pad, 0: there are none */
 	bool may_plant;          /* unwinders of the target see through pads, or there are none */
+	bool passes;             /* also where an exception is caught right behind the pad */
 	bool known;              /* `used` and `passed` were read from the target */
 	uint32_t seen[DSU_N_PADS]; /* arrivals known */
 	bool used[DSU_N_PADS];     /* planted once; never planted again, since a thread may still be inside */

@@ -15,7 +15,8 @@
 #include "injector/stop/borrow.h"
 #include "protocols/plan.h"
 
-_Static_assert(DSU_N_PADS * INJ_RETURN_PAD_BYTES == INJ_PAGE_BYTES, "pads fill one page");
+_Static_assert(DSU_N_PADS * INJ_RETURN_PAD_BYTES + INJ_PAD_PERSONALITY_BYTES == UPD_PADS_BYTES,
+	       "pads and what they share fill their area");
 
 /* Modules further apart than this get stubs of their own: both must reach one area between or beside them. */
 #define CLUSTER_SPAN (1ull << 30)
@@ -26,8 +27,6 @@ _Static_assert(DSU_N_PADS * INJ_RETURN_PAD_BYTES == INJ_PAGE_BYTES, "pads fill o
 #define FRAME_ROOM 160
 #define WRAPPER_ROOM (STUB_ROOM + 512)
 #define CALL_PAD_ROOM 128
-#define PADS_BYTES INJ_PAGE_BYTES
-#define PAD_FRAMES_BYTES (2 * INJ_PAGE_BYTES)
 #define SCRATCH_BYTES (256u << 10)
 
 static struct inj_range join(struct inj_range a, struct inj_range b)
@@ -148,8 +147,8 @@ static size_t lay_out_file(struct upd_plan *plan, size_t record)
 		at += plan->clusters[i].frames_bytes;
 	}
 	plan->pads_offset = at;
-	plan->pad_frames_offset = at + PADS_BYTES;
-	at += PADS_BYTES + PAD_FRAMES_BYTES;
+	plan->pad_frames_offset = at + UPD_PADS_BYTES;
+	at += UPD_PADS_BYTES + UPD_PAD_FRAMES_BYTES;
 	plan->image_offset = at;
 	at += plan->image->bytes;
 	plan->scratch_bytes = needs_calls(plan) ? SCRATCH_BYTES : 0;
@@ -161,8 +160,8 @@ static int choose_addresses(struct upd_subject *subject, struct upd_plan *plan, 
 {
 	struct upd_cluster *first = &plan->clusters[0];
 	struct inj_range taken[UPD_MAX_CLUSTERS + 1];
-	const size_t home = record + first->stubs_bytes + first->frames_bytes + PADS_BYTES +
-			    PAD_FRAMES_BYTES + plan->image->bytes + plan->scratch_bytes;
+	const size_t home = record + first->stubs_bytes + first->frames_bytes + UPD_PADS_BYTES +
+			    UPD_PAD_FRAMES_BYTES + plan->image->bytes + plan->scratch_bytes;
 	size_t n_taken = 0;
 	int r = inj_maps_gap_low(subject->maps, INJ_PAGE_BYTES, NULL, 0, &plan->control);
 
@@ -178,8 +177,8 @@ static int choose_addresses(struct upd_subject *subject, struct upd_plan *plan, 
 	first->stubs = plan->ledger + record;
 	first->frames = first->stubs + first->stubs_bytes;
 	plan->pads = first->frames + first->frames_bytes;
-	plan->pad_frames = plan->pads + PADS_BYTES;
-	plan->image_base = plan->pad_frames + PAD_FRAMES_BYTES;
+	plan->pad_frames = plan->pads + UPD_PADS_BYTES;
+	plan->image_base = plan->pad_frames + UPD_PAD_FRAMES_BYTES;
 	plan->scratch = plan->scratch_bytes ? plan->image_base + plan->image->bytes : 0;
 	plan->call_pad = first->stubs;
 	for (size_t i = 1; r == 0 && i < plan->n_clusters; i++) {
@@ -209,9 +208,9 @@ static void list_areas(struct upd_plan *plan, size_t record)
 		add_area(plan, cluster->frames, cluster->frames_bytes, cluster->frames_offset,
 			 PROT_READ, DSU_AREA_FRAMES);
 	}
-	add_area(plan, plan->pads, PADS_BYTES, plan->pads_offset, PROT_READ | PROT_EXEC,
+	add_area(plan, plan->pads, UPD_PADS_BYTES, plan->pads_offset, PROT_READ | PROT_EXEC,
 		 DSU_AREA_PADS);
-	add_area(plan, plan->pad_frames, PAD_FRAMES_BYTES, plan->pad_frames_offset, PROT_READ,
+	add_area(plan, plan->pad_frames, UPD_PAD_FRAMES_BYTES, plan->pad_frames_offset, PROT_READ,
 		 DSU_AREA_FRAMES);
 	for (size_t i = 0; i < image->n_parts; i++)
 		add_area(plan, plan->image_base + image->parts[i].offset, image->parts[i].bytes,
@@ -278,25 +277,46 @@ static int emit_frames(struct upd_plan *plan, size_t index, struct inj_why *why)
 	return r == 0 ? 0 : inj_broke(why, r, "making unwind tables");
 }
 
+/* The last of the list is the personality routine, if there is one. */
+static size_t emit_pad_code(struct upd_plan *plan, struct inj_stub *code)
+{
+	const size_t personality_at = DSU_N_PADS * INJ_RETURN_PAD_BYTES;
+	const bool passes = plan->unwinder.passes;
+
+	for (size_t i = 0; i < DSU_N_PADS; i++) {
+		const size_t at = i * INJ_RETURN_PAD_BYTES;
+		const inj_addr words =
+			plan->control + offsetof(struct dsu_control_page, pads[i]);
+
+		/* The control page was chosen below 2 GiB, so this cannot fail. */
+		inj_return_pad_emit(words, passes ? (int32_t)(personality_at - at) : 0, &code[i]);
+		memcpy(plan->pads_data + at, code[i].bytes, INJ_RETURN_PAD_BYTES);
+	}
+	if (!passes)
+		return DSU_N_PADS;
+	inj_pad_personality_emit(&plan->unwinder.helpers, &code[DSU_N_PADS]);
+	memcpy(plan->pads_data + personality_at, code[DSU_N_PADS].bytes, INJ_PAD_PERSONALITY_BYTES);
+	return DSU_N_PADS + 1;
+}
+
 static int emit_pads(struct upd_plan *plan, struct inj_why *why)
 {
-	INJ_FREE struct inj_stub *pads = calloc(DSU_N_PADS, sizeof(*pads));
-	const struct inj_stub *list[DSU_N_PADS];
-	inj_addr addresses[DSU_N_PADS];
-	size_t bytes;
-	int r = pads ? 0 : -ENOMEM;
+	INJ_FREE struct inj_stub *code = calloc(DSU_N_PADS + 1, sizeof(*code));
+	const struct inj_stub *list[DSU_N_PADS + 1];
+	inj_addr addresses[DSU_N_PADS + 1];
+	size_t bytes, n;
+	int r;
 
-	for (size_t i = 0; r == 0 && i < DSU_N_PADS; i++) {
-		list[i] = &pads[i];
+	if (!code)
+		return inj_broke(why, -ENOMEM, "making return pads");
+	n = emit_pad_code(plan, code);
+	for (size_t i = 0; i < n; i++) {
+		list[i] = &code[i];
 		addresses[i] = plan->pads + i * INJ_RETURN_PAD_BYTES;
-		r = inj_return_pad_emit(plan->control + offsetof(struct dsu_control_page, pads[i]),
-					&pads[i]);
-		memcpy(plan->pads_data + i * INJ_RETURN_PAD_BYTES, pads[i].bytes,
-		       INJ_RETURN_PAD_BYTES);
 	}
-	if (r == 0)
-		r = inj_stub_frames(list, addresses, DSU_N_PADS, plan->pad_frames,
-				    plan->pad_frames_data, sizeof(plan->pad_frames_data), &bytes);
+	r = inj_pad_frames(list, addresses, n,
+			   plan->unwinder.passes ? addresses[DSU_N_PADS] : 0, plan->pad_frames,
+			   plan->pad_frames_data, sizeof(plan->pad_frames_data), &bytes);
 	return r == 0 ? 0 : inj_broke(why, r, "making return pads");
 }
 

@@ -58,6 +58,7 @@ static int describe_patch(struct inj_draft *draft, const struct upd_plan *plan,
 	header->image_base = plan->image_base;
 	header->image_vaddr = plan->image->vaddr_base;
 	header->image_bytes = plan->image->bytes;
+	header->flags = plan->unwinder.passes ? DSU_LEDGER_PADS_PASS : 0;
 	if (plan->image->eh_frame_bytes) {
 		header->image_eh_frame = plan->image_base + plan->image->eh_frame_offset;
 		header->image_eh_frame_bytes = plan->image->eh_frame_bytes;

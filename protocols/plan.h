@@ -62,6 +62,8 @@ struct upd_cluster {
 
 #define UPD_MAX_CLUSTERS 8
 #define UPD_MAX_NOTES 16
+#define UPD_PADS_BYTES (2 * INJ_PAGE_BYTES)
+#define UPD_PAD_FRAMES_BYTES (2 * INJ_PAGE_BYTES)
 
 /* What will be done to one target, decided before anything is touched. */
 struct upd_plan {
@@ -85,9 +87,9 @@ struct upd_plan {
 	inj_addr ledger;
 	inj_addr image_base;
 	size_t image_offset;
-	inj_addr pads, pad_frames; /* return pads, a page each */
+	inj_addr pads, pad_frames; /* return pads and their unwind table */
 	size_t pads_offset, pad_frames_offset;
-	uint8_t pads_data[INJ_PAGE_BYTES], pad_frames_data[2 * INJ_PAGE_BYTES];
+	uint8_t pads_data[UPD_PADS_BYTES], pad_frames_data[UPD_PAD_FRAMES_BYTES];
 	inj_addr scratch;       /* 0 when no remote call is needed */
 	size_t scratch_bytes;
 	inj_addr call_pad;

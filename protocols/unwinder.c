@@ -30,6 +30,30 @@ static bool find(const struct inj_modules *modules, const struct inj_module *mod
 	return inj_resolve_function(modules, module->name, NULL, name, ret, NULL) == 0;
 }
 
+static void find_helpers(const struct inj_modules *modules, const struct inj_module *module,
+			 struct upd_unwinder *ret)
+{
+	const struct {
+		const char *name;
+		inj_addr *address;
+	} wanted[] = {
+		{ "_Unwind_GetIP", &ret->helpers.get_ip },
+		{ "_Unwind_SetIP", &ret->helpers.set_ip },
+		{ "_Unwind_SetGR", &ret->helpers.set_gr },
+		{ "_Unwind_Resume", &ret->helpers.resume },
+	};
+
+	ret->passes = true;
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(wanted); i++) {
+		struct inj_symbol symbol;
+
+		if (find(modules, module, wanted[i].name, &symbol))
+			*wanted[i].address = symbol.address;
+		else
+			ret->passes = false;
+	}
+}
+
 void upd_unwinder_find(const struct inj_modules *modules, struct upd_unwinder *ret)
 {
 	const struct inj_module *module = inj_modules_named(modules, "libgcc_s.so.1");
@@ -48,6 +72,7 @@ void upd_unwinder_find(const struct inj_modules *modules, struct upd_unwinder *r
 		if (find(modules, module, locking[i], &symbol))
 			ret->locked[i] = (struct inj_range){ symbol.address,
 							     symbol.address + symbol.size };
+	find_helpers(modules, module, ret);
 }
 
 /* Addresses of the tables of a record, in the order of registration. Areas are sound: the record was checked or is ours. */

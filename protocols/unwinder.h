@@ -4,6 +4,7 @@
 
 #include "injector/abi/ledger.h"
 #include "injector/descriptor/history.h"
+#include "injector/redirect/return-pad.h"
 #include "injector/symbol/module.h"
 
 struct upd_remote;
@@ -16,6 +17,8 @@ struct upd_subject;
 #define UPD_N_LOCKED 8
 
 struct upd_unwinder {
+	struct inj_pad_helpers helpers; /* of return pads, if passes */
+	bool passes;           /* all of them are known, so exceptions pass through pads whoever catches them */
 	inj_addr tell;         /* __register_frame_info(begin, object), 0: there is none */
 	inj_addr forget;       /* __deregister_frame_info(begin) */
 	struct inj_range locked[UPD_N_LOCKED]; /* functions that hold the registry's lock; empty ones are unknown */

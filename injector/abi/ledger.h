@@ -52,7 +52,9 @@ struct dsu_pad {
 	uint32_t reserved;
 };
 
-#define DSU_N_PADS 64
+#define DSU_N_PADS 62
+/* Bits of dsu_ledger.flags. */
+#define DSU_LEDGER_PADS_PASS 1u /* exceptions pass through the pads, also to a handler right behind them */
 #define DSU_N_UNWIND_OBJECTS 12
 
 /* The control page, below 2 GiB, read-write. */
@@ -105,7 +107,7 @@ enum dsu_area_kind {
 	DSU_AREA_IMAGE = 4,
 	DSU_AREA_SCRATCH = 5, /* stack for remote calls; gone once the update is staged */
 	DSU_AREA_FRAMES = 6,  /* .eh_frame of the stubs or pads area before it in the list */
-	DSU_AREA_PADS = 7,    /* DSU_N_PADS return pads */
+	DSU_AREA_PADS = 7,    /* DSU_N_PADS return pads and the personality routine of their frames */
 };
 
 /* One replaced function. */

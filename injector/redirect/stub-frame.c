@@ -15,7 +15,7 @@
 #define POINTER_ENCODING 0x1b
 #define ROUND_UP(x) (((x) + 7u) & ~(size_t)7u)
 
-static const uint8_t cie[] = {
+static const uint8_t plain_cie[] = {
 	0, 0, 0, 0,             /* CIE id */
 	1,                      /* version */
 	'z', 'R', 0,            /* augmentation */
@@ -27,7 +27,16 @@ static const uint8_t cie[] = {
 	0x80 | INJ_DW_RA, 1,    /* DW_CFA_offset: return address at CFA - 8 */
 };
 
-#define CIE_BYTES ROUND_UP(4 + sizeof(cie))
+static const uint8_t personal_cie[] = {
+	0, 0, 0, 0, 1, 'z', 'P', 'R', 0, 1, 0x78, INJ_DW_RA,
+	10, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, /* absolute address of the personality routine */
+	POINTER_ENCODING,
+	0x0c, INJ_DW_RSP, 8,
+	0x80 | INJ_DW_RA, 1,
+};
+
+#define PERSONALITY_AT 14
+
 /* length, CIE pointer, pc begin, pc range, augmentation length */
 #define FDE_HEAD 17u
 
@@ -59,10 +68,24 @@ static int put_fde(uint8_t *section, size_t at, inj_addr section_address,
 	return 0;
 }
 
-int inj_stub_frames(const struct inj_stub *const *stubs, const inj_addr *addresses, size_t n,
-		    inj_addr eh_frame_address, uint8_t *buffer, size_t cap, size_t *ret_bytes)
+static void put_cie(uint8_t *section, size_t bytes, inj_addr personality)
 {
-	size_t total = CIE_BYTES + 4;
+	put32(section, (uint32_t)(bytes - 4));
+	if (personality) {
+		memcpy(section + 4, personal_cie, sizeof(personal_cie));
+		memcpy(section + 4 + PERSONALITY_AT, &personality, sizeof(personality));
+	} else {
+		memcpy(section + 4, plain_cie, sizeof(plain_cie));
+	}
+}
+
+int inj_pad_frames(const struct inj_stub *const *stubs, const inj_addr *addresses, size_t n,
+		   inj_addr personality, inj_addr eh_frame_address, uint8_t *buffer, size_t cap,
+		   size_t *ret_bytes)
+{
+	const size_t cie_bytes =
+		ROUND_UP(4 + (personality ? sizeof(personal_cie) : sizeof(plain_cie)));
+	size_t total = cie_bytes + 4;
 
 	for (size_t i = 0; i < n; i++)
 		total += fde_bytes(stubs[i]);
@@ -70,9 +93,8 @@ int inj_stub_frames(const struct inj_stub *const *stubs, const inj_addr *address
 	if (total > INT32_MAX || total > cap)
 		return -ENOSPC;
 	memset(buffer, 0, total);
-	put32(buffer, CIE_BYTES - 4);
-	memcpy(buffer + 4, cie, sizeof(cie));
-	size_t at = CIE_BYTES;
+	put_cie(buffer, cie_bytes, personality);
+	size_t at = cie_bytes;
 
 	for (size_t i = 0; i < n; i++) {
 		int r = put_fde(buffer, at, eh_frame_address, stubs[i], addresses[i]);
@@ -82,4 +104,10 @@ int inj_stub_frames(const struct inj_stub *const *stubs, const inj_addr *address
 		at += fde_bytes(stubs[i]);
 	}
 	return 0;
+}
+
+int inj_stub_frames(const struct inj_stub *const *stubs, const inj_addr *addresses, size_t n,
+		    inj_addr eh_frame_address, uint8_t *buffer, size_t cap, size_t *ret_bytes)
+{
+	return inj_pad_frames(stubs, addresses, n, 0, eh_frame_address, buffer, cap, ret_bytes);
 }

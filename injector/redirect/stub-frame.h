@@ -17,4 +17,12 @@
 int inj_stub_frames(const struct inj_stub *const *stubs, const inj_addr *addresses, size_t n,
 		    inj_addr eh_frame_address, uint8_t *buffer, size_t cap, size_t *ret_bytes);
 
+/*
+ * The same for return pads and their personality routine.
+ * personality: its address, 0: there is none. Everything else as above.
+ */
+int inj_pad_frames(const struct inj_stub *const *stubs, const inj_addr *addresses, size_t n,
+		   inj_addr personality, inj_addr eh_frame_address, uint8_t *buffer, size_t cap,
+		   size_t *ret_bytes);
+
 #endif
