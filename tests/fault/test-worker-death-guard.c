@@ -232,20 +232,31 @@ Test(worker_death_guard, at_every_point)
 	close(scene.journal_fd);
 }
 
+/* Threads leave by returning, and in the second program by exceptions as well. */
 Test(worker_death_guard, with_pads_on_stacks)
 {
 	static const char *const faults[] = { "pad-ready:1", "pad-planted:1" };
-	struct scene scene = { .patch = "tests/patches/live/hot-v2.so", .patch_id = "hot-v2",
-			       .question = "version", .old_answer = "1", .new_answer = "2" };
+	static const struct {
+		const char *program, *patch, *patch_id;
+	} programs[] = {
+		{ "hot", "tests/patches/live/hot-v2.so", "hot-v2" },
+		{ "tries", "tests/patches/traits/tries-v2.so", "tries-v2" },
+	};
+	struct scene scene = { .question = "version", .old_answer = "1", .new_answer = "2" };
 
 	need_root();
 	scene.journal_fd = memfd_create("journal", MFD_CLOEXEC);
-	for (size_t i = 0; i < INJ_ARRAY_LENGTH(faults); i++)
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(faults) * INJ_ARRAY_LENGTH(programs); i++)
 		for (int kind = 0; kind < 2; kind++) {
-			scene.victim = victim_start("hot", "1", "30000", NULL);
+			const char *fault = faults[i % INJ_ARRAY_LENGTH(faults)];
+			size_t program = i / INJ_ARRAY_LENGTH(faults);
+
+			scene.patch = programs[program].patch;
+			scene.patch_id = programs[program].patch_id;
+			scene.victim = victim_start(programs[program].program, "1", "30000", NULL);
 			victim_expect_above(scene.victim, "rounds", 0);
-			cr_assert(try_point(&scene, kind ? UPD_REVERT : UPD_APPLY, faults[i], GOES_ON, NULL),
-				  "%s is not passed", faults[i]);
+			cr_assert(try_point(&scene, kind ? UPD_REVERT : UPD_APPLY, fault, GOES_ON, NULL),
+				  "%s is not passed in %s", fault, programs[program].program);
 			victim_free(scene.victim);
 		}
 	close(scene.journal_fd);
