@@ -227,7 +227,8 @@ static void note_copy(struct search *search, Dwarf_Die *path, size_t depth)
 
 	debug_origin(&path[depth], &origin);
 	key.offset = dwarf_dieoffset(&origin);
-	found = bsearch(&key, search->origins, search->n_origins, sizeof(key), by_offset);
+	found = search->n_origins ? bsearch(&key, search->origins, search->n_origins, sizeof(key), by_offset) :
+				    NULL;
 	if (found && find_host(search, path, depth, &host)) {
 		size_t at = (size_t)(found - search->origins);
 
