@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "injector/base/io.h"
 #include "injector/process/support-priv.h"
 
 #define STATUS_MAX_BYTES 65536
+#define LOOKS_AT_TRACER 20
 
 int inj_process_openat(const struct inj_process *process, const char *name, int flags)
 {
@@ -132,6 +134,21 @@ static int pin(struct inj_process *process)
 	return again.start_ticks == process->start_ticks ? 0 : -ESRCH;
 }
 
+/*
+ * Some tracers stay for microseconds only, ours that end a call in time among them. Whoever is a
+ * debugger is still there afterwards.
+ */
+static void await_untraced(const struct inj_process *process, struct inj_status *status)
+{
+	const struct timespec pause = {0, 1000000};
+
+	for (unsigned i = 0; i < LOOKS_AT_TRACER && status->tracer_pid != 0; i++) {
+		nanosleep(&pause, NULL);
+		if (inj_status_read(process, process->pid, status) < 0)
+			return;
+	}
+}
+
 int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why)
 {
 	INJ_CLEANUP(inj_process_guard) struct inj_process *process = NULL;
@@ -161,6 +178,7 @@ int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why)
 			why->pid = status.tgid;
 		return r;
 	}
+	await_untraced(process, &status);
 	r = pin(process);
 	if (r < 0)
 		return failed(pid, r, "pin", why);

@@ -7,6 +7,8 @@
 #include "injector/base/cleanup.h"
 #include "injector/base/why.h"
 
+struct inj_waits;
+
 /* A running process, pinned: pidfd and start time identify it for ever, the pid alone does not. */
 struct inj_process {
 	pid_t pid;
@@ -16,6 +18,7 @@ struct inj_process {
 	pid_t ns_pid;          /* pid in the target's innermost pid namespace (last of NSpid) */
 	char comm[64];         /* printable */
 	char exe[4096];        /* printable target of /proc/PID/exe, " (deleted)" kept */
+	struct inj_waits *waits; /* NULL, or whose time is kept: injector/stop/waits.h; borrowed */
 };
 
 /*

@@ -124,6 +124,23 @@ void inj_hold_rescue(const struct inj_process *process)
 			inj_pt_reap_for_agent(tids[i]);
 }
 
+/* What can be seen of sleeping threads only as long as they sleep. */
+static void look_at_waits(const struct hold_attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->n_holds; i++)
+		inj_waits_tidy(attempt->holds[i].process);
+	for (size_t i = 0; i < attempt->n_holds; i++) {
+		const struct inj_hold *hold = &attempt->holds[i];
+
+		if (!hold->process->waits)
+			continue;
+		for (size_t k = 0; k < hold->n_threads; k++)
+			hold_note(hold, k)->wait =
+				inj_waits_look(hold->process, hold->threads[k].tid);
+		inj_waits_date(hold->process);
+	}
+}
+
 /* The others run on; what they do meanwhile, and whom they make, is the caller's to think of. */
 static int hold_one(struct hold_attempt *attempt, struct inj_hold *hold)
 {
@@ -131,6 +148,7 @@ static int hold_one(struct hold_attempt *attempt, struct inj_hold *hold)
 
 	if (r != 0)
 		return r;
+	look_at_waits(attempt);
 	interrupt_all(attempt);
 	r = inj_hold_collect(attempt, hold);
 	inj_hold_compact(hold);
@@ -152,6 +170,7 @@ int inj_hold_attempt(void *argument)
 		r = seize_all(attempt, &attempt->holds[i]);
 	if (r != 0)
 		return r;
+	look_at_waits(attempt);
 	inj_fault_point("hold-seized");
 	interrupt_all(attempt);
 	for (size_t i = 0; r == 0 && i < attempt->n_holds; i++)

@@ -5,6 +5,7 @@
 #include "injector/stop/agent-priv.h"
 #include "injector/stop/borrow.h"
 #include "injector/stop/ptrace-priv.h"
+#include "injector/stop/waits-priv.h"
 
 /* ---- borrow-gadget.c: instructions of the target that end a signal handler ---- */
 
@@ -140,7 +141,9 @@ struct inj_borrow {
 	struct inj_frame frame;
 	struct inj_xstate xstate;
 	bool xstate_changed;
-	bool at_trap;       /* still in the stop in which it was found */
+	struct inj_stop stop; /* in which it was found, or is to be given back: TRAP or GROUP */
+	bool at_trap;       /* still in the former */
+	struct inj_wait *wait; /* that it was taken from, or NULL */
 	bool block_lost; /* the kernel's restart block may belong to another call now */
 	uint64_t first_interrupt_ns;
 	uint64_t held_ns;

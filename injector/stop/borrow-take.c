@@ -15,6 +15,8 @@
 #include "injector/stop/borrow-priv.h"
 #include "injector/stop/repair-priv.h"
 
+#define PATIENCE_NS 10000000u
+
 /* Not this thread; maybe the next. */
 static int pass_over(struct inj_take_request *request, const char *reason)
 {
@@ -74,8 +76,10 @@ static int settle(struct inj_take_request *request, uint64_t deadline_ns)
 				inj_pt_reap(request->tid);
 			return pass_over(request, "it ended");
 		}
-		if (stop.kind == INJ_STOP_TRAP || stop.kind == INJ_STOP_GROUP)
+		if (stop.kind == INJ_STOP_TRAP || stop.kind == INJ_STOP_GROUP) {
+			request->borrow->stop = stop;
 			return 0;
+		}
 		/* Every stop takes the pending interrupt away. */
 		inj_pt_interrupt(request->tid);
 		r = inj_pt_resume(request->tid, INJ_RESUME_FREELY,
@@ -91,6 +95,7 @@ static int repair(struct inj_borrow *borrow, pid_t tid)
 {
 	uint8_t bytes[INJ_SYSCALL_BYTES];
 
+	inj_wait_confirm(borrow->wait, &borrow->home);
 	if (!inj_repair_applies(&borrow->home) ||
 	    inj_mem_read(borrow->process, borrow->home.rip - INJ_SYSCALL_BYTES, bytes,
 			 sizeof(bytes)) < 0 ||
@@ -236,11 +241,29 @@ static int send_away(struct inj_borrow *borrow, pid_t tid)
 	return r;
 }
 
+/* Some tracers stay for microseconds. */
+static int seize(const struct inj_take_request *request)
+{
+	const unsigned long options = inj_borrow_options(request->has_seccomp);
+	uint64_t patience_ns = inj_now_ns() + PATIENCE_NS;
+	int r = inj_pt_seize(request->tid, options);
+	struct inj_status status;
+
+	for (unsigned n = 0; r == -EPERM && inj_now_ns() < patience_ns; n++) {
+		if (inj_status_read(request->borrow->process, request->tid, &status) < 0 ||
+		    status.tracer_pid == 0)
+			break;
+		inj_pt_pause(n, patience_ns);
+		r = inj_pt_seize(request->tid, options);
+	}
+	return r;
+}
+
 int inj_borrow_take(void *argument)
 {
 	struct inj_take_request *request = argument;
 	struct inj_borrow *borrow = request->borrow;
-	int r = inj_pt_seize(request->tid, inj_borrow_options(request->has_seccomp));
+	int r = seize(request);
 
 	if (r == -ESRCH)
 		return pass_over(request, "it ended");
@@ -251,6 +274,9 @@ int inj_borrow_take(void *argument)
 	/* A stranger with a recycled id: let go like one that does not stop. */
 	if (!inj_pt_belongs(borrow->process->pid, request->tid))
 		return -ETIMEDOUT;
+	inj_waits_tidy(borrow->process);
+	borrow->wait = inj_waits_look(borrow->process, request->tid);
+	inj_waits_date(borrow->process);
 	borrow->first_interrupt_ns = inj_now_ns();
 	borrow->has_seccomp = request->has_seccomp;
 	inj_pt_interrupt(request->tid);

@@ -174,8 +174,10 @@ static int reach_trap(struct inj_borrow *borrow)
 			r = inj_pt_wait(borrow->tid, deadline_ns, &stop);
 		if (r < 0)
 			return r;
-		if (stop.kind == INJ_STOP_TRAP || stop.kind == INJ_STOP_GROUP)
+		if (stop.kind == INJ_STOP_TRAP || stop.kind == INJ_STOP_GROUP) {
+			borrow->stop = stop;
 			return 0;
+		}
 		if (stop.kind == INJ_STOP_ENDED || stop.kind == INJ_STOP_EXEC)
 			return -ESRCH;
 		signal = stop.kind == INJ_STOP_SIGNAL ? stop.signal : 0;
@@ -196,6 +198,8 @@ static int go_home(struct inj_borrow *borrow)
 		r = inj_pt_set_mask(borrow->tid, borrow->mask);
 	if (r == 0)
 		inj_fault_point("borrow-unmasked");
+	if (r == 0)
+		inj_wait_settle(borrow->wait, borrow->stop, &home);
 	if (r == 0 && borrow->xstate_changed)
 		r = inj_pt_set_xstate(borrow->tid, borrow->xstate.image, borrow->xstate.length);
 	if (r == 0)

@@ -81,6 +81,7 @@ static int take_stopped(struct inj_hold *hold, size_t index, struct inj_stop sto
 	r = repair_thread(hold, index);
 	if (r < 0)
 		return r;
+	inj_wait_confirm(note->wait, &thread->regs);
 	note->stop = stop;
 	note->state = THREAD_STOPPED;
 	return 0;

@@ -100,7 +100,7 @@ int inj_hold_add(struct inj_hold *hold, pid_t tid)
 	memmove(notes->items + place + 1, notes->items + place, n_behind * sizeof(*notes->items));
 	/* Touches the page now, not while the threads are stopped. */
 	hold->threads[place] = (struct inj_thread){.tid = tid};
-	notes->items[place] = (struct thread_note){THREAD_WAITING, {INJ_STOP_NONE, 0}, false};
+	notes->items[place] = (struct thread_note){.state = THREAD_WAITING};
 	hold->n_threads++;
 	return 0;
 }

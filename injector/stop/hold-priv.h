@@ -4,6 +4,7 @@
 
 #include "injector/stop/ptrace-priv.h"
 #include "injector/stop/tracer.h"
+#include "injector/stop/waits-priv.h"
 
 /* How far one thread is on its way. */
 enum thread_state {
@@ -17,6 +18,7 @@ struct thread_note {
 	enum thread_state state;
 	struct inj_stop stop;
 	bool repaired;
+	struct inj_wait *wait; /* NULL: none that we would lengthen */
 };
 
 /* inj_hold.private */

@@ -14,10 +14,9 @@
  * handler and then enter the call once more, and the program that waits for the EINTR to look at
  * what its handler noted would wait for ever.
  *
- * Timeouts: a call of the table that has one waits for all of it again, since neither the kernel
- * nor we know when it began; it ends late by what it had waited, never early. Calls that the
- * kernel repeats by itself keep their end (nanosleep, poll, futex) or what is left of their time
- * (select, ppoll), so that the hold itself is all they are late.
+ * Timeouts: a call of the table that has one would wait for all of it again, since the kernel keeps
+ * no record of when it began; waits.c does, and ends it at its time. Calls that the kernel repeats by
+ * itself keep their end (nanosleep, poll, futex) or what is left of their time (select, ppoll).
  * Source: arch_do_signal_or_restart() and handle_signal() of the kernel.
  */
 #include <errno.h>

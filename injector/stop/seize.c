@@ -9,10 +9,12 @@
 #include <errno.h>
 #include <sys/ptrace.h>
 
+#include "injector/base/clock.h"
 #include "injector/process/tasks.h"
 #include "injector/stop/hold-priv.h"
 
 #define MAX_LOOKS 3
+#define PATIENCE_NS 10000000u
 
 /* Without TRACESYSGOOD a SIGTRAP that somebody sent would look like a stop of ours. */
 #define OPTIONS_QUIET (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
@@ -35,9 +37,10 @@ static int refuse_traced(const struct inj_hold *hold, pid_t tid, const struct in
 
 /*
  * The kernel refused: the thread is a zombie, or traced; by us when it was born traced.
- * -EPERM: there is no reason to be seen.
+ * -EPERM: there is no reason to be seen; -EBUSY: somebody else's, and we are patient.
  */
-static int examine_refused(struct hold_attempt *attempt, struct inj_hold *hold, pid_t tid)
+static int examine_refused(struct hold_attempt *attempt, struct inj_hold *hold, pid_t tid,
+			   bool patient)
 {
 	struct inj_status status;
 	int r = inj_status_read(hold->process, tid, &status);
@@ -53,18 +56,26 @@ static int examine_refused(struct hold_attempt *attempt, struct inj_hold *hold, 
 	}
 	if (status.tracer_pid == attempt->agent_tid)
 		return inj_hold_add(hold, tid);
-	return status.tracer_pid ? refuse_traced(hold, tid, &status, attempt->why) : -EPERM;
+	if (status.tracer_pid == 0)
+		return -EPERM;
+	return patient ? -EBUSY : refuse_traced(hold, tid, &status, attempt->why);
 }
 
 static int seize_one(struct hold_attempt *attempt, struct inj_hold *hold, pid_t tid, bool newborn)
 {
 	unsigned long options = OPTIONS_QUIET | (newborn ? PTRACE_O_TRACECLONE : 0);
+	/* Some tracers stay for microseconds; while others are held there is no time for them. */
+	uint64_t patience_ns = newborn ? 0 : inj_now_ns() + PATIENCE_NS;
 	int r = inj_pt_seize(tid, options);
 
 	/* An execve turns a dead main thread into a living one between two looks. */
-	for (unsigned i = 0; r == -EPERM && i < MAX_LOOKS; i++) {
-		r = examine_refused(attempt, hold, tid);
-		if (r != -EPERM)
+	for (unsigned i = 0, n = 0; r == -EPERM && i < MAX_LOOKS;) {
+		r = examine_refused(attempt, hold, tid, inj_now_ns() < patience_ns);
+		if (r == -EBUSY)
+			inj_pt_pause(n++, patience_ns);
+		else if (r == -EPERM)
+			i++;
+		else
 			return r;
 		r = inj_pt_seize(tid, options);
 	}

@@ -102,6 +102,24 @@ static void set_stopping(struct inj_tracer *tracer, const struct inj_process *co
 	pthread_mutex_unlock(&tracer->lock);
 }
 
+/* Back to where it was, and when its call's time is over, out of that. */
+static int let_go(const struct inj_hold *hold, size_t index)
+{
+	const struct thread_note *note = hold_note(hold, index);
+	const struct inj_thread *thread = &hold->threads[index];
+
+	if (note->wait) {
+		struct user_regs_struct regs = thread->regs;
+
+		if (note->repaired)
+			inj_repair(&regs);
+		if (inj_wait_settle(note->wait, note->stop, &regs))
+			inj_pt_set_regs(thread->tid, &regs);
+	}
+	return inj_pt_detach(thread->tid,
+			     note->stop.kind == INJ_STOP_SIGNAL ? note->stop.signal : 0);
+}
+
 /* Runs on the agent. */
 static int detach_all(void *argument)
 {
@@ -112,13 +130,10 @@ static int detach_all(void *argument)
 		const struct inj_hold *hold = &tracer->holds[i];
 
 		for (size_t k = 0; k < hold->n_threads; k++) {
-			const struct thread_note *note = hold_note(hold, k);
-			int signal = note->stop.kind == INJ_STOP_SIGNAL ? note->stop.signal : 0;
-
-			if (note->state != THREAD_STOPPED)
+			if (hold_note(hold, k)->state != THREAD_STOPPED)
 				continue;
 			/* It is being killed; its end must not wait for us to look. */
-			if (inj_pt_detach(hold->threads[k].tid, signal) < 0)
+			if (let_go(hold, k) < 0)
 				tracer->unclean = true;
 			if (first)
 				inj_fault_point("hold-first-detached");
@@ -131,12 +146,11 @@ static int detach_all(void *argument)
 
 /*
  * What cannot be detached goes free with the agent's thread. When that is our own it lasts until
- * the caller's function returns; then at least the others need not wait for that.
+ * the caller's function returns.
  */
 static void give_up(struct inj_tracer *tracer)
 {
-	if (inj_agent_is_me(tracer->agent))
-		detach_all(tracer);
+	inj_agent_run(tracer->agent, detach_all, tracer);
 	inj_agent_end(tracer->agent);
 	tracer->held_ns = tracer->first_interrupt_ns
 				  ? inj_now_ns() - tracer->first_interrupt_ns

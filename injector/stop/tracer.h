@@ -102,7 +102,8 @@ int inj_tracer_hold_thread(struct inj_tracer *tracer, const struct inj_process *
 /*
  * Let everything go and detach. The kernel repeats interrupted calls, those that would report
  * EINTR only because of us included (the table is in repair.c), unless a signal with a handler
- * really came: then the call reports EINTR as it does without us.
+ * really came: then the call reports EINTR as it does without us. A call whose time is over by now
+ * gets the result it would have had, where the process has somebody who knows (waits.h).
  * ret_held_ns: time from the first interrupt to the last detach, of a failed
  *   inj_tracer_hold() too; 0 when nobody was asked to stop; may be NULL.
  * State: anything; nothing held is fine.

@@ -227,8 +227,7 @@ static void note_copy(struct search *search, Dwarf_Die *path, size_t depth)
 
 	debug_origin(&path[depth], &origin);
 	key.offset = dwarf_dieoffset(&origin);
-	found = search->n_origins ? bsearch(&key, search->origins, search->n_origins, sizeof(key), by_offset) :
-				    NULL;
+	found = bsearch(&key, search->origins, search->n_origins, sizeof(key), by_offset);
 	if (found && find_host(search, path, depth, &host)) {
 		size_t at = (size_t)(found - search->origins);
 

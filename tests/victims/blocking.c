@@ -10,6 +10,7 @@
  *   late      milliseconds that a timed call came back too late at most, -1: some did not yet
  *   wake      wake all up that wait for an event; answers when they are awake: "woken"
  *   handled   number of times that the handler of SIGUSR1 ran
+ *   version   1; what there is to be patched
  *   spin      start a thread that never sleeps: "spinning"
  *   laps      number of its rounds
  *   quit
@@ -68,6 +69,8 @@ struct kind {
 	long (*call)(struct slot *slot);
 	void (*wake)(struct slot *slot); /* NULL: nothing but its timeout or a signal ends it */
 };
+
+long version(void);
 
 static long timeout_ms;
 static atomic_int n_handled;
@@ -580,6 +583,12 @@ static long call_io_getevents_timed(struct slot *slot)
 	return syscall(SYS_io_getevents, context, 1, 1, &event, &time);
 }
 
+__attribute__((noinline)) long version(void)
+{
+	__asm__ volatile("");
+	return 1;
+}
+
 static const struct kind kinds[] = {
 	{"epoll_wait", false, make_epoll, call_epoll_wait, write_byte},
 	{"epoll_wait-timed", true, make_epoll, call_epoll_wait_timed, write_byte},
@@ -686,6 +695,8 @@ static void on_signal(int signal)
 	n_handled++;
 }
 
+static long (*volatile call_version)(void) = version;
+
 static int count(bool returned)
 {
 	int n = 0;
@@ -778,6 +789,8 @@ int main(int argc, char **argv)
 			wake();
 		else if (strcmp(line, "handled") == 0)
 			printf("%d\n", n_handled);
+		else if (strcmp(line, "version") == 0)
+			printf("%ld\n", call_version());
 		else if (strcmp(line, "spin") == 0)
 			start_spinning();
 		else if (strcmp(line, "laps") == 0)

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * forger: a program that makes up records of updates that never were, to mislead whoever reads
- * them. Questions: work: what work(41) returns; `forge KIND [ARGUMENT]`: "ok" when the forgery lies
- * there; treasure: a word that forged records claim to be code; quit. plain            a record
- * that checks out, with one site at `treasure` checksum         one bit of it is wrong version of a
- * later format counts           records whose every count or offset is as large as it can be, with
- * right checksums strings          all names of 16384 sites are one string of 12 MiB candidates
- * 3000 mappings of 16 MiB that look like records crowd            5000 sound records frames unwind
- * tables of 480 MiB, three times control FILE     the control page is a shared mapping of a file
- * that this program may only read text             the control page is in the program's own code
+ * forger: a program that makes up records of updates that never were, to mislead whoever reads them.
+ * Questions: work: what work(41) returns; `forge KIND [ARGUMENT]`: "ok" when the forgery lies there; treasure: a word that
+ * forged records claim to be code; quit.
+ *   plain            a record that checks out, with one site at `treasure`
+ *   checksum         one bit of it is wrong
+ *   version          of a later format
+ *   counts           records whose every count or offset is as large as it can be, with right checksums
+ *   strings          all names of 16384 sites are one string of 12 MiB
+ *   candidates       3000 mappings of 16 MiB that look like records
+ *   crowd            5000 sound records
+ *   frames           unwind tables of 480 MiB, three times
+ *   control FILE     the control page is a shared mapping of a file that this program may only read
+ *   text             the control page is in the program's own code
  *   escapes          control characters in every string
  */
 #include <fcntl.h>
@@ -22,7 +26,7 @@
 #include "tests/victims/line.h"
 
 #define PAGE 4096u
-#define MIB  (1u << 20)
+#define MIB (1u << 20)
 
 long work(long i);
 
@@ -40,9 +44,9 @@ struct forgery {
 	size_t n_bytes; /* of the file; the control page is its last one */
 	size_t used;
 	int fd;
-	uint8_t *record; /* as mapped for the reader */
+	uint8_t *record;  /* as mapped for the reader */
 	uint8_t *control;
-	uint8_t *stubs; /* the record once more: nobody runs them */
+	uint8_t *stubs;   /* the record once more: nobody runs them */
 	struct dsu_ledger *head;
 };
 
@@ -69,10 +73,8 @@ static struct forgery begin(const char *name, size_t n_bytes)
 		fail("mmap");
 	made.head = (struct dsu_ledger *)made.bytes;
 	*made.head = (struct dsu_ledger){
-		.magic = DSU_LEDGER_MAGIC,
-		.version = DSU_LEDGER_VERSION,
-		.control = (uintptr_t)made.control,
-		.n_members = 1,
+		.magic = DSU_LEDGER_MAGIC, .version = DSU_LEDGER_VERSION,
+		.control = (uintptr_t)made.control, .n_members = 1,
 	};
 	return made;
 }
@@ -123,13 +125,8 @@ static struct dsu_ledger_site *add_sites(struct forgery *made, uint32_t n)
 	made->head->n_sites = n;
 	for (uint32_t i = 0; i < n; i++) {
 		sites[i] = (struct dsu_ledger_site){
-			.address = (uintptr_t)&treasure,
-			.size = 8,
-			.replacement = (uintptr_t)work,
-			.replacement_size = 4,
-			.stub = (uintptr_t)made->stubs,
-			.stub_bytes = 8,
-			.kind = 1,
+			.address = (uintptr_t)&treasure, .size = 8, .replacement = (uintptr_t)work,
+			.replacement_size = 4, .stub = (uintptr_t)made->stubs, .stub_bytes = 8, .kind = 1,
 			.n_writes = 1,
 		};
 		sites[i].writes[0].address = (uintptr_t)&treasure;
@@ -149,11 +146,8 @@ static void publish(struct forgery *made, uint64_t generation, uint64_t phase)
 	if (head->total_bytes <= made->n_bytes)
 		head->checksum = (uint32_t)crc32(0, made->bytes, head->total_bytes);
 	*(struct dsu_control *)made->control = (struct dsu_control){
-		.magic = DSU_CONTROL_MAGIC,
-		.generation = generation,
-		.phase = phase,
-		.sequence = UINT64_MAX,
-		.ledger = (uintptr_t)made->record,
+		.magic = DSU_CONTROL_MAGIC, .generation = generation, .phase = phase,
+		.sequence = UINT64_MAX, .ledger = (uintptr_t)made->record,
 	};
 	if (munmap(made->bytes, made->n_bytes) < 0 || close(made->fd) < 0)
 		fail("publish");
@@ -213,10 +207,10 @@ static void version(const char *unused)
 static void counts(const char *unused)
 {
 	static const size_t fields[] = {
-		offsetof(struct dsu_ledger, total_bytes),   offsetof(struct dsu_ledger, patch_id),
+		offsetof(struct dsu_ledger, total_bytes), offsetof(struct dsu_ledger, patch_id),
 		offsetof(struct dsu_ledger, patch_version), offsetof(struct dsu_ledger, areas),
-		offsetof(struct dsu_ledger, n_areas),	    offsetof(struct dsu_ledger, sites),
-		offsetof(struct dsu_ledger, n_sites),	    offsetof(struct dsu_ledger, control),
+		offsetof(struct dsu_ledger, n_areas), offsetof(struct dsu_ledger, sites),
+		offsetof(struct dsu_ledger, n_sites), offsetof(struct dsu_ledger, control),
 		offsetof(struct dsu_ledger, image_bytes),
 	};
 	static const uint32_t values[] = {UINT32_MAX, INT32_MAX, UINT32_MAX - 7, 8};
@@ -253,9 +247,7 @@ static void candidates(const char *unused)
 {
 	int fd = memfd_create("dsu:many", 0);
 	const struct dsu_ledger head = {
-		.magic = DSU_LEDGER_MAGIC,
-		.version = DSU_LEDGER_VERSION,
-		.total_bytes = 16 * MIB,
+		.magic = DSU_LEDGER_MAGIC, .version = DSU_LEDGER_VERSION, .total_bytes = 16 * MIB,
 	};
 
 	if (fd < 0 || ftruncate(fd, 16 * MIB) < 0 || pwrite(fd, &head, sizeof(head), 0) < 0)
@@ -286,9 +278,7 @@ static void frames(const char *unused)
 
 		for (uint32_t j = 3; j < 63; j++)
 			areas[j] = (struct dsu_ledger_area){
-				(uintptr_t)made.record,
-				16 * MIB,
-				0,
+				(uintptr_t)made.record, 16 * MIB, 0,
 				j & 1 ? PROT_READ | PROT_EXEC : PROT_READ,
 				j & 1 ? DSU_AREA_STUBS : DSU_AREA_FRAMES,
 			};
@@ -349,10 +339,10 @@ static const struct {
 	const char *name;
 	void (*forge)(const char *argument);
 } kinds[] = {
-	{"plain", plain},   {"checksum", checksum}, {"version", version},
-	{"counts", counts}, {"strings", strings},   {"candidates", candidates},
-	{"crowd", crowd},   {"frames", frames},	    {"control", control},
-	{"text", text},	    {"escapes", escapes},
+	{"plain", plain},       {"checksum", checksum},     {"version", version},
+	{"counts", counts},     {"strings", strings},       {"candidates", candidates},
+	{"crowd", crowd},       {"frames", frames},         {"control", control},
+	{"text", text},         {"escapes", escapes},
 };
 
 static void forge(char *line)

@@ -197,6 +197,9 @@ static void die_calling(const char *fault)
 
 	cr_assert_geq(pid, 0);
 	if (pid == 0) {
+		/* Whether any is armed is decided at the first one; which, at each. */
+		setenv("DSUD_FAULT", "none-yet", 1);
+
 		struct inj_process *process = open_victim(victim->pid);
 		struct inj_borrow *borrow = borrow_thread(process, read_maps(process), 0);
 		struct ground ground = prepare(borrow);
