@@ -16,6 +16,8 @@ struct upd_run {
 	size_t n_subjects;
 	struct upd_report *report;    /* targets in the same order */
 	struct inj_tracer *tracer;
+	struct inj_waits *waits;      /* of the caller's timekeeper, or our own; may be NULL */
+	struct upd_timekeeper own_timekeeper;
 	struct inj_journal *journal;  /* NULL for kinds that change nothing */
 	uint64_t started_ns;
 	uint64_t deadline_ns;

@@ -89,8 +89,13 @@ static void carry_through(struct upd_run *run)
 		upd_run_fail_all(run, r, &why);
 		return;
 	}
-	for (size_t i = 0; i < run->n_subjects; i++)
-		upd_subject_open(&run->subjects[i]);
+	for (size_t i = 0; i < run->n_subjects; i++) {
+		struct upd_subject *subject = &run->subjects[i];
+
+		upd_subject_open(subject);
+		if (subject->process)
+			subject->process->waits = run->waits;
+	}
 	upd_run_phase_done(run, "read");
 	/* A change of several processes is all or nothing; questions are answered for each. */
 	if (changes_targets(run->request->kind) && run->request->kind != UPD_RECOVER) {
@@ -165,6 +170,11 @@ int upd_run(const struct upd_request *request, struct upd_report *report)
 			return -ENOMEM;
 		}
 	}
+	/* Without, all calls end late that are interrupted: no reason to fail. */
+	if (request->timekeeper)
+		run.waits = request->timekeeper->waits;
+	else if (upd_timekeeper_init(&run.own_timekeeper) == 0)
+		run.waits = run.own_timekeeper.waits;
 	carry_through(&run);
 	finish_report(&run);
 	inj_tracer_free(run.tracer);
@@ -172,6 +182,7 @@ int upd_run(const struct upd_request *request, struct upd_report *report)
 		upd_plan_free(run.subjects[i].plan);
 		upd_subject_deinit(&run.subjects[i]);
 	}
+	upd_timekeeper_deinit(&run.own_timekeeper);
 	inj_journal_free(run.journal);
 	inj_patch_close(run.patch);
 	free(run.subjects);

@@ -4,6 +4,7 @@
 
 #include "injector/base/why.h"
 #include "protocols/report.h"
+#include "protocols/timekeeper.h"
 
 enum upd_kind {
 	UPD_APPLY = 1,
@@ -38,6 +39,7 @@ struct upd_request {
 	int cancel_fd;           /* readable: stop as soon as nothing is half done; -1: never */
 	void (*progress)(void *context, const struct upd_progress *progress); /* may be NULL */
 	void *context;
+	struct upd_timekeeper *timekeeper; /* NULL: calls that were interrupted and end after the request end late */
 };
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Owns the questions to polkit. Nothing waits for an answer: a call is kept until it comes, until
- * its sender goes away, or until the time is up. Always holds: only a clear yes lets a call
- * through; silence, an error or no polkit at all is a no that says why; what is kept is bounded.
+ * its sender goes away, or until the time is up. Always holds: only a clear yes lets a call through;
+ * silence, an error or no polkit at all is a no that says why; what is kept is bounded.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -17,16 +17,16 @@
 #include "injector/base/cleanup.h"
 #include "injector/base/why.h"
 
-#define POLKIT_NAME	 "org.freedesktop.PolicyKit1"
-#define POLKIT_PATH	 "/org/freedesktop/PolicyKit1/Authority"
+#define POLKIT_NAME "org.freedesktop.PolicyKit1"
+#define POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
 #define POLKIT_INTERFACE "org.freedesktop.PolicyKit1.Authority"
 
-#define MAX_QUESTIONS	      32
+#define MAX_QUESTIONS 32
 #define MAX_QUESTIONS_OF_USER 4
-#define MAX_CALL_BYTES	      (256u << 10)
+#define MAX_CALL_BYTES (256u << 10)
 /* A service has so long; a person who types a password has longer, and clients wait that long. */
 #define SERVICE_SECONDS 10u
-#define PERSON_SECONDS	100u
+#define PERSON_SECONDS 100u
 
 #define FLAG_ALLOW_INTERACTION 1u
 
@@ -216,11 +216,10 @@ static int check_limits(const struct dsud_polkit *polkit, sd_bus_message *call, 
 		n_of_user += question->uid == uid;
 	}
 	if (n >= MAX_QUESTIONS || n_of_user >= MAX_QUESTIONS_OF_USER)
-		return sd_bus_error_setf(
-			error, DSUD_ERROR_BUSY,
-			"Polkit has %u questions of ours to answer, %u of them for "
-			"user %u. Wait for some of them.",
-			n, n_of_user, uid);
+		return sd_bus_error_setf(error, DSUD_ERROR_BUSY,
+					 "Polkit has %u questions of ours to answer, %u of them for "
+					 "user %u. Wait for some of them.",
+					 n, n_of_user, uid);
 	if (dsud_message_weight(call, MAX_CALL_BYTES) > MAX_CALL_BYTES)
 		return sd_bus_error_setf(error, DSUD_ERROR_BUSY,
 					 "The request is too large to be kept while polkit is "
@@ -228,7 +227,8 @@ static int check_limits(const struct dsud_polkit *polkit, sd_bus_message *call, 
 	return 0;
 }
 
-static int make_message(const struct question *question, const char *action, sd_bus_message **ret)
+static int make_message(const struct question *question, const char *action,
+			sd_bus_message **ret)
 {
 	INJ_CLEANUP(message_guard) sd_bus_message *message = NULL;
 	const char *sender = sd_bus_message_get_sender(question->call);

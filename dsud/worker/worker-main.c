@@ -8,6 +8,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 
 /* Beyond the time after which the daemon would have killed it. */
 #define ALARM_SLACK_SECONDS 5
+/* Who waits for longer may have to wait for longer. */
+#define TIMEKEEPER_NS (3600ull * 1000000000u)
 
 static int compare_fds(const void *a, const void *b)
 {
@@ -62,13 +65,13 @@ static void reset_signals(void)
 
 /*
  * A question needs to look at processes and files, nothing more; CAP_KILL is for signal 0, which
- * tells whether a thread still belongs to a process.
+ * tells whether a thread still belongs to a process, CAP_PERFMON to watch a call that is interrupted.
  * Source: capabilities(7); /proc/PID/map_files needs CAP_CHECKPOINT_RESTORE, proc(5).
  */
 static int drop_privileges(void)
 {
 	static const unsigned kept[] = {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_CHECKPOINT_RESTORE,
-					CAP_KILL};
+					CAP_KILL, CAP_PERFMON};
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct sets[2];
 
@@ -151,7 +154,8 @@ static bool subjects_are_same(const struct dsud_job *job, struct upd_report *rep
 }
 
 static int run(const struct dsud_job *job, enum upd_kind kind, const pid_t *pids, size_t n_pids,
-	       int *channel_fd, int cancel_fd, struct upd_report *report)
+	       int *channel_fd, int cancel_fd, struct upd_timekeeper *timekeeper,
+	       struct upd_report *report)
 {
 	bool own = kind == job->kind;
 	struct upd_request request = {
@@ -168,6 +172,7 @@ static int run(const struct dsud_job *job, enum upd_kind kind, const pid_t *pids
 		.cancel_fd = cancel_fd,
 		.progress = on_progress,
 		.context = channel_fd,
+		.timekeeper = timekeeper->waits ? timekeeper : NULL,
 	};
 
 	memcpy(request.update_id, job->update_id, sizeof(request.update_id));
@@ -223,7 +228,8 @@ static pid_t *list_pids(const struct dsud_job *job, size_t *ret_n)
 	return pids;
 }
 
-static int work(const struct dsud_job *job, int channel_fd, int cancel_fd)
+static int work(const struct dsud_job *job, int channel_fd, int cancel_fd,
+		struct upd_timekeeper *timekeeper)
 {
 	UPD_REPORT_CLEAN struct upd_report report = {0};
 	UPD_REPORT_CLEAN struct upd_report ledgers = {0};
@@ -239,26 +245,55 @@ static int work(const struct dsud_job *job, int channel_fd, int cancel_fd)
 	if (!subjects_are_same(job, &report))
 		return send_report(channel_fd, DSUD_WIRE_OUTCOME, &report);
 	if (n_pids > 0)
-		r = run(job, job->kind, pids, n_pids, &channel_fd, cancel_fd, &report);
+		r = run(job, job->kind, pids, n_pids, &channel_fd, cancel_fd, timekeeper, &report);
 	if (r < 0)
 		return r;
 	r = send_report(channel_fd, DSUD_WIRE_OUTCOME, &report);
 	if (r < 0 || !job->ledgers_after)
 		return r;
 	/* The outcome stands; ledgers that cannot be read now are read when somebody asks. */
-	if (run(job, UPD_STATUS, pids, n_pids, &channel_fd, -1, &ledgers) == 0)
+	if (run(job, UPD_STATUS, pids, n_pids, &channel_fd, -1, timekeeper, &ledgers) == 0)
 		send_report(channel_fd, DSUD_WIRE_LEDGERS, &ledgers);
 	return 0;
 }
 
+/*
+ * Calls of targets that were interrupted have to end on time, some of them long after the worker has
+ * told all it has to tell: a child of its own stays for them. It holds nothing of the daemon, and who
+ * ends it makes these calls end late.
+ */
+static void keep_time(struct upd_timekeeper *timekeeper, int channel_fd, int cancel_fd,
+		      const struct dsud_job *job)
+{
+	const int others[] = {channel_fd, cancel_fd, job->patch_fd, job->journal_fd};
+
+	if (!timekeeper->waits || !upd_timekeeper_is_needed(timekeeper) || fork() != 0)
+		return;
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(others); i++)
+		if (others[i] >= 0)
+			close(others[i]);
+	/* Whoever reads what the daemon says must not wait for us. */
+	int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		dup2(nothing, fd);
+	signal(SIGTERM, SIG_DFL);
+	prctl(PR_SET_NAME, "dsud-timekeeper", 0, 0, 0);
+	upd_timekeeper_stay(timekeeper, TIMEKEEPER_NS);
+	_exit(EXIT_SUCCESS);
+}
+
 _Noreturn void dsud_worker_main(const struct dsud_job *job, int channel_fd, int cancel_fd)
 {
+	struct upd_timekeeper timekeeper = {0};
 	int r = settle_in(job, channel_fd, cancel_fd);
 
+	upd_timekeeper_init(&timekeeper);
 	if (r == 0)
-		r = work(job, channel_fd, cancel_fd);
+		r = work(job, channel_fd, cancel_fd, &timekeeper);
 	else
 		dsud_log_errno(LOG_ERR, r, "a worker cannot give up its privileges");
+	keep_time(&timekeeper, channel_fd, cancel_fd, job);
 	dsud_wire_send_done(channel_fd, r < -4095 ? -EIO : r);
 	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }

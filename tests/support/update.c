@@ -38,6 +38,7 @@ void update_run(struct update *update)
 		.kind = update->kind, .patch_fd = -1, .patch_id = update->patch_id,
 		.timeout_ns = (uint64_t)(timeout_s * 1e9), .pids = update->pids,
 		.n_pids = update->n_pids, .cancel_fd = update->cancel_fd ? update->cancel_fd : -1,
+		.timekeeper = update->timekeeper,
 	};
 
 	block_sigchld();

@@ -20,6 +20,7 @@ struct update {
 	int journal_fd;          /* 0: a new memfd */
 	int cancel_fd;           /* 0: never */
 	uint8_t update_id[16];   /* all zero: a new one, but for recovery */
+	struct upd_timekeeper *timekeeper; /* NULL: none */
 	struct upd_report report;
 };
 

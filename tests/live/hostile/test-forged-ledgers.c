@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Targets that make up what we remember in them. Whatever they forge: we come back soon and small,
- * what we say can be shown, nobody but the target itself is changed, and where the forgery is not
- * believed the target can be patched.
+ * Targets that make up what we remember in them. Whatever they forge: we come back soon and small, what we say can be
+ * shown, nobody but the target itself is changed, and where the forgery is not believed the target can be patched.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -19,7 +18,7 @@
 #include "tests/support/update.h"
 #include "tests/support/victim.h"
 
-#define PATCH  "tests/patches/live/work-v2.so"
+#define PATCH "tests/patches/live/work-v2.so"
 #define UPDATE INJ_CLEANUP(update_done) struct update
 
 /* Unprotected, the slow kinds take minutes and the large ones gigabytes. */
@@ -29,9 +28,9 @@ TestSuite(forged, .timeout = 60);
 
 struct expectation {
 	char kind[16];
-	size_t n_patches; /* in the status */
+	size_t n_patches;  /* in the status */
 	int status_code;
-	int apply_code; /* 0: applied */
+	int apply_code;    /* 0: applied */
 };
 
 ParameterizedTestParameters(forged, every_kind)
@@ -147,9 +146,7 @@ static void write_control(const char *path, uint64_t ledger)
 {
 	INJ_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	const struct dsu_control control = {
-		.magic = DSU_CONTROL_MAGIC,
-		.phase = DSU_PHASE_STAGED,
-		.ledger = ledger,
+		.magic = DSU_CONTROL_MAGIC, .phase = DSU_PHASE_STAGED, .ledger = ledger,
 	};
 
 	cr_assert_geq(fd, 0);
@@ -157,8 +154,7 @@ static void write_control(const char *path, uint64_t ledger)
 	cr_assert_eq(ftruncate(fd, 4096), 0);
 }
 
-/* Recovery notes in the control page what became of an update; here that page is a file of root's.
- */
+/* Recovery notes in the control page what became of an update; here that page is a file of root's. */
 Test(forged, a_file_that_the_target_may_not_write_is_not_written_for_it)
 {
 	UPDATE update = {};
