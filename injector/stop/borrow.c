@@ -83,9 +83,9 @@ static int open_until(struct inj_borrow *borrow, pid_t only, uint64_t deadline_n
 {
 	struct inj_take_request request = {.borrow = borrow, .only = only, .why = why};
 	struct timespec pause = {0, PASS_PAUSE_NS};
-	pid_t blocked = 0;
 
 	for (;;) {
+		pid_t blocked = 0;
 		int r = take_any(&request, deadline_ns, &blocked);
 
 		if (r == -ESRCH && inj_process_check(borrow->process, why) != 0)

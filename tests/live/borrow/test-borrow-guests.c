@@ -240,7 +240,7 @@ Test(borrow_guests, small_stacks_are_refused)
 	struct inj_borrow *borrow = NULL;
 	struct inj_why why = {0};
 
-	cr_expect_eq(inj_borrow_open(process, maps, inj_now_ns() + 50 * MS, &borrow, &why),
+	cr_expect_eq(inj_borrow_open(process, maps, inj_now_ns() + 500 * MS, &borrow, &why),
 		     INJ_BLOCKED, "%s", why.text);
 	cr_expect_not_null(strstr(why.text, "stack"), "%s", why.text);
 	cr_expect_eq(victim_ask_number(victim, "count"), 1);
