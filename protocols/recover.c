@@ -70,6 +70,11 @@ static int restore_sites(struct upd_run *run, struct upd_subject *subject,
 		if (r != INJ_BLOCKED || inj_remaining_ns(run->deadline_ns) == 0)
 			return upd_subject_fail(subject, r, &why);
 	}
+	r = upd_removal_check_program(subject, &removal, &why);
+	if (r != 0) {
+		inj_tracer_release(run->tracer, NULL);
+		return upd_subject_fail(subject, r, &why);
+	}
 	/* Where it cannot be armed any more, whole code is still better than what is there. */
 	if (removal.needs_guard)
 		upd_guard_arm(run, subject, &holds[0], &armed, NULL);

@@ -58,6 +58,9 @@ static int open_borrow(struct upd_remote *remote, struct inj_why *why)
 		int r = inj_borrow_open(remote->subject->process, remote->subject->maps,
 					remote->deadline_ns, &remote->borrow, why);
 
+		/* The addresses to be called are those of the program that was planned for. */
+		if (r == 0)
+			r = upd_subject_check_program(remote->subject, 0, 0, why);
 		if (r != 0 || !may_hold_lock(remote))
 			return r;
 		inj_borrow_close(INJ_TAKE(remote->borrow), NULL);

@@ -12,7 +12,6 @@
 
 #include "injector/base/clock.h"
 #include "injector/base/fault-point.h"
-#include "injector/process/mem.h"
 #include "protocols/fill.h"
 #include "protocols/guard.h"
 #include "protocols/promote.h"
@@ -92,18 +91,6 @@ static int stage_all(struct upd_run *run)
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
 		r = stage_one(run, i);
 	return r;
-}
-
-/*
- * Between two attempts nothing is attached, so the process may have become another program, even the same one at the
- * same addresses, where jumps to our stubs would lead nowhere. Then our control page is gone.
- */
-static bool is_same_program(const struct upd_subject *subject)
-{
-	struct dsu_control control;
-
-	return inj_mem_read(subject->process, subject->plan->control, &control, sizeof(control)) == 0 &&
-	       control.magic == DSU_CONTROL_MAGIC && control.ledger == subject->plan->ledger;
 }
 
 /* A thread may stand in a return pad or have one below it, so nothing is unmapped without a look at all stacks. */
@@ -219,14 +206,9 @@ static uint64_t wall_clock_ns(void)
 static int check_same_program(struct upd_subject *subject)
 {
 	struct inj_why why = {};
+	int r = upd_subject_check_program(subject, subject->plan->control, subject->plan->ledger, &why);
 
-	if (is_same_program(subject))
-		return 0;
-	inj_refuse(&why, INJ_PROCESS_GONE,
-		   "process %d became another program (exec) while the update waited; look at it again "
-		   "and repeat the update",
-		   subject->pid);
-	return upd_subject_fail(subject, INJ_PROCESS_GONE, &why);
+	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
 }
 
 static int install_one(struct upd_run *run, struct upd_subject *subject,

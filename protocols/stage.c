@@ -52,6 +52,8 @@ static int map_memory(struct upd_subject *subject, uint64_t deadline_ns, struct 
 	snprintf(name, sizeof(name), "dsu:%s", plan->patch->id);
 	r = inj_borrow_open(subject->process, subject->maps, deadline_ns, &borrow, why);
 	if (r == 0)
+		r = upd_subject_check_program(subject, 0, 0, why);
+	if (r == 0)
 		r = inj_space_make(subject->process, borrow, name, plan->memfd_bytes,
 				   &subject->space, why);
 	if (r != 0)

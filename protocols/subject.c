@@ -5,6 +5,15 @@
  */
 #include "protocols/subject.h"
 
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "injector/process/mem.h"
+
+#define N_LOOKS 4
+#define LOOK_AGAIN_NS 2000000
+
 int upd_subject_fail(struct upd_subject *subject, int code, const struct inj_why *why)
 {
 	if (subject->code == 0) {
@@ -17,32 +26,86 @@ int upd_subject_fail(struct upd_subject *subject, int code, const struct inj_why
 	return code;
 }
 
-int upd_subject_refresh(struct upd_subject *subject)
+static int refresh(struct upd_subject *subject, struct inj_why *why)
 {
-	struct inj_why why = {};
 	int r;
 
 	inj_maps_free(INJ_TAKE(subject->maps));
 	inj_history_deinit(&subject->history);
-	r = inj_maps_read(subject->process, &subject->maps, &why);
-	if (r == 0)
-		r = inj_history_read(subject->process, subject->maps, &subject->history, &why);
+	r = inj_maps_read(subject->process, &subject->maps, why);
+	return r ? r : inj_history_read(subject->process, subject->maps, &subject->history, why);
+}
+
+int upd_subject_refresh(struct upd_subject *subject)
+{
+	struct inj_why why = {};
+	int r = refresh(subject, &why);
+
 	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
 }
 
-int upd_subject_open(struct upd_subject *subject)
+void upd_subject_init(struct upd_subject *subject, pid_t pid)
+{
+	*subject = (struct upd_subject){ .pid = pid, .memory_fd = -1, .space.fd = -1 };
+}
+
+static bool lost_its_memory(const struct upd_subject *subject)
+{
+	uint8_t byte;
+
+	return subject->memory_fd >= 0 && pread(subject->memory_fd, &byte, 1, 0) == 0;
+}
+
+void upd_subject_explain(struct upd_subject *subject)
 {
 	struct inj_why why = {};
+
+	if (subject->code == 0 || subject->code == INJ_PROCESS_GONE || !lost_its_memory(subject))
+		return;
+	if (inj_process_check(subject->process, &why) == 0)
+		upd_subject_check_program(subject, 0, 0, &why);
+	subject->code = why.code;
+	subject->why = why;
+}
+
+int upd_subject_check_program(const struct upd_subject *subject, inj_addr control, inj_addr ledger,
+			      struct inj_why *why)
+{
+	struct dsu_control page;
+
+	if (!lost_its_memory(subject) &&
+	    (control == 0 ||
+	     (inj_mem_read(subject->process, control, &page, sizeof(page)) == 0 &&
+	      page.magic == DSU_CONTROL_MAGIC && page.ledger == ledger)))
+		return 0;
+	return inj_refuse(why, INJ_PROCESS_GONE,
+			  "process %d became another program (exec) meanwhile; look at it again and repeat "
+			  "the update",
+			  subject->pid);
+}
+
+static int read_facts(struct upd_subject *subject, struct inj_why *why)
+{
 	int r;
 
-	subject->space.fd = -1;
-	r = inj_process_open(subject->pid, &subject->process, &why);
+	inj_close_guard(&subject->memory_fd);
+	subject->memory_fd = inj_process_openat(subject->process, "mem", O_RDONLY);
+	r = refresh(subject, why);
+	return r ? r : inj_modules_load(subject->process, subject->maps, &subject->modules, why);
+}
+
+/* A program that is just being started (exec) has no mappings for a moment, or changes them under our eyes. */
+int upd_subject_open(struct upd_subject *subject)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_AGAIN_NS };
+	struct inj_why why = {};
+	int r = inj_process_open(subject->pid, &subject->process, &why);
+
 	if (r != 0)
 		return upd_subject_fail(subject, r, &why);
-	r = upd_subject_refresh(subject);
-	if (r != 0)
-		return r;
-	r = inj_modules_load(subject->process, subject->maps, &subject->modules, &why);
+	for (int i = 1; (r = read_facts(subject, &why)) != 0 && i < N_LOOKS &&
+			inj_process_check(subject->process, NULL) == 0; i++)
+		nanosleep(&pause, NULL);
 	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
 }
 
@@ -55,5 +118,7 @@ void upd_subject_deinit(struct upd_subject *subject)
 	inj_history_deinit(&subject->history);
 	inj_modules_free(INJ_TAKE(subject->modules));
 	inj_maps_free(INJ_TAKE(subject->maps));
+	inj_close_guard(&subject->memory_fd);
+	subject->memory_fd = -1;
 	inj_process_close(INJ_TAKE(subject->process));
 }

@@ -136,15 +136,26 @@ bool upd_removal_may_restore(const struct upd_run *run, const struct upd_removal
 	return !removal->needs_guard || !inj_guard_must_wait(run->tracer, hold, why);
 }
 
+int upd_removal_check_program(const struct upd_subject *subject, const struct upd_removal *removal,
+			      struct inj_why *why)
+{
+	return upd_subject_check_program(subject, removal->ledger->record->control,
+					 removal->ledger->address, why);
+}
+
 int upd_removal_verify(struct upd_subject *subject, const struct upd_removal *removal)
 {
 	struct inj_why why = {};
+	int r = upd_removal_check_program(subject, removal, &why);
+
+	if (r != 0)
+		return upd_subject_fail(subject, r, &why);
 
 	for (size_t i = 0; i < removal->n_writes; i++) {
 		const struct inj_code_write *write = &removal->writes[i];
 		uint8_t found[sizeof(write->after)];
-		int r = inj_mem_read(subject->process, write->address, found, write->n);
 
+		r = inj_mem_read(subject->process, write->address, found, write->n);
 		if (r < 0)
 			return upd_subject_fail(subject, inj_broke(&why, r, "reading code of process %d",
 								   subject->pid), &why);

@@ -34,7 +34,12 @@ bool upd_removal_must_wait(const struct upd_run *run, const struct upd_removal *
 bool upd_removal_may_restore(const struct upd_run *run, const struct upd_removal *removal,
 			     const struct inj_hold *hold, struct inj_why *why);
 
-/* Do all sites still read as we left them? State: held. Return: 0 or the code that the subject now carries. */
+/* Is it still the program that the ledger was read from? State and errors of upd_subject_check_program(). */
+int upd_removal_check_program(const struct upd_subject *subject, const struct upd_removal *removal,
+			      struct inj_why *why);
+
+/* Is it still that program, and do all sites still read as we left them? State: held. Return: 0 or the code that the
+ * subject now carries. */
 int upd_removal_verify(struct upd_subject *subject, const struct upd_removal *removal);
 
 /*

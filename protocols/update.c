@@ -126,6 +126,7 @@ static void finish_report(struct upd_run *run)
 	for (size_t i = 0; i < run->n_subjects; i++) {
 		struct upd_target *target = &run->report->targets[i];
 
+		upd_subject_explain(&run->subjects[i]);
 		if (run->request->kind != UPD_RECOVER || run->subjects[i].code != 0)
 			upd_fill_outcome(target, &run->subjects[i], good_result(run->request->kind));
 		else
@@ -163,8 +164,7 @@ int upd_run(const struct upd_request *request, struct upd_report *report)
 		return -ENOMEM;
 	run.n_subjects = request->n_pids;
 	for (size_t i = 0; i < request->n_pids; i++) {
-		run.subjects[i].pid = request->pids[i];
-		run.subjects[i].space.fd = -1;
+		upd_subject_init(&run.subjects[i], request->pids[i]);
 		if (!upd_report_add(report, request->pids[i])) {
 			free(run.subjects);
 			return -ENOMEM;

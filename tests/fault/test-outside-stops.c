@@ -6,16 +6,14 @@
  */
 #include <criterion/criterion.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/fault/worker.h"
 #include "tests/support/child.h"
 #include "tests/support/need.h"
-#include "tests/support/update.h"
 #include "tests/support/victim.h"
 
 /* Its entry crosses a page and cannot be written by one store. */
@@ -55,62 +53,24 @@ static void scene_deinit(struct scene *scene)
 	close(scene->journal_fd);
 }
 
-static void request(struct scene *scene, enum upd_kind kind, struct update *update)
+static struct update request(struct scene *scene, enum upd_kind kind)
 {
-	*update = (struct update){
+	struct update update = {
 		.kind = kind, .pids = scene->pids, .n_pids = scene->n,
 		.patch = kind == UPD_APPLY ? PATCH : NULL,
 		.patch_id = kind == UPD_REVERT ? PATCH_ID : NULL,
 		.journal_fd = scene->journal_fd,
 	};
-	memcpy(update->update_id, scene->update_id, sizeof(update->update_id));
-	update_run(update);
+
+	memcpy(update.update_id, scene->update_id, sizeof(update.update_id));
+	return update;
 }
 
-/* A worker of its own process, which stops or dies where it is told. It exits with the result of the first target. */
 static pid_t start_worker(struct scene *scene, enum upd_kind kind, const char *fault)
 {
-	pid_t worker = fork();
+	struct update update = request(scene, kind);
 
-	cr_assert_geq(worker, 0);
-	if (worker == 0) {
-		struct update update;
-
-		setenv("DSUD_FAULT", fault, 1);
-		request(scene, kind, &update);
-		for (size_t i = 0; i < scene->n; i++)
-			if (update.report.targets[i].code)
-				fprintf(stderr, "%s: %s\n", fault, update.report.targets[i].message);
-		_exit((int)update.report.targets[0].result);
-	}
-	return worker;
-}
-
-static void await_stop(pid_t worker)
-{
-	int status;
-
-	cr_assert_eq(waitpid(worker, &status, WUNTRACED), worker);
-	cr_assert(WIFSTOPPED(status), "the worker did not come to the point: %x", status);
-}
-
-static void await_result(pid_t worker, enum upd_result result)
-{
-	int status;
-
-	cr_assert_eq(kill(worker, SIGCONT), 0);
-	cr_assert_eq(waitpid(worker, &status, 0), worker);
-	cr_assert(WIFEXITED(status), "%x", status);
-	cr_assert_eq(WEXITSTATUS(status), (int)result, "%s",
-		     upd_result_word((enum upd_result)WEXITSTATUS(status)));
-}
-
-static void await_death(pid_t worker)
-{
-	int status;
-
-	cr_assert_eq(waitpid(worker, &status, 0), worker);
-	cr_assert(WIFSIGNALED(status), "it did not die: %x", status);
+	return worker_start(&update, fault);
 }
 
 static void send(struct scene *scene, int number)
@@ -139,9 +99,9 @@ static void expect_answers(struct scene *scene, const char *answer)
 
 static void apply(struct scene *scene)
 {
-	struct update update;
+	struct update update = request(scene, UPD_APPLY);
 
-	request(scene, UPD_APPLY, &update);
+	update_run(&update);
 	cr_assert_eq(update.report.targets[0].result, UPD_APPLIED, "%s",
 		     update.report.targets[0].message);
 	update_done(&update);
@@ -150,11 +110,11 @@ static void apply(struct scene *scene)
 /* Nothing may be left that another round would meet. */
 static void clean_round(struct scene *scene)
 {
-	struct update update;
+	struct update update = request(scene, UPD_REVERT);
 
 	apply(scene);
 	expect_answers(scene, NEW_ANSWER);
-	request(scene, UPD_REVERT, &update);
+	update_run(&update);
 	cr_assert_eq(update.report.targets[0].result, UPD_REVERTED, "%s",
 		     update.report.targets[0].message);
 	update_done(&update);
@@ -163,9 +123,9 @@ static void clean_round(struct scene *scene)
 
 static void recover(struct scene *scene)
 {
-	struct update update;
+	struct update update = request(scene, UPD_RECOVER);
 
-	request(scene, UPD_RECOVER, &update);
+	update_run(&update);
 	for (size_t i = 0; i < scene->n; i++)
 		cr_assert_eq(update.report.targets[i].code, 0, "%s", update.report.targets[i].message);
 	update_done(&update);
@@ -188,9 +148,10 @@ static void stop_at(const char *point, void (*how)(struct scene *scene, int numb
 	for (size_t way = 0; way < INJ_ARRAY_LENGTH(both_ways); way++) {
 		pid_t worker = start_worker(&scene, both_ways[way].kind, point);
 
-		await_stop(worker);
+		worker_await_stop(worker);
 		how(&scene, number);
-		await_result(worker, both_ways[way].result);
+		worker_go_on(worker);
+		worker_await_result(worker, both_ways[way].result);
 		await_state(&scene, "T");
 		send(&scene, SIGCONT);
 		expect_answers(&scene, both_ways[way].answer);
@@ -228,9 +189,10 @@ Test(outside_stops, a_continue_at_any_time_lets_it_run)
 		send(&scene, SIGSTOP);
 		await_state(&scene, "T");
 		worker = start_worker(&scene, UPD_APPLY, points[i]);
-		await_stop(worker);
+		worker_await_stop(worker);
 		send(&scene, SIGCONT);
-		await_result(worker, UPD_APPLIED);
+		worker_go_on(worker);
+		worker_await_result(worker, UPD_APPLIED);
 		expect_answers(&scene, NEW_ANSWER);
 		scene_deinit(&scene);
 	}
@@ -252,10 +214,10 @@ Test(outside_stops, a_death_after_a_continue_leaves_it_stopped)
 		worker = start_worker(&scene, both_ways[way].kind,
 				      back ? "hold-seized:1:stop,site-restored:1" :
 					     "hold-seized:1:stop,site-written:1");
-		await_stop(worker);
+		worker_await_stop(worker);
 		send(&scene, SIGCONT);
-		cr_assert_eq(kill(worker, SIGCONT), 0);
-		await_death(worker);
+		worker_go_on(worker);
+		worker_await_death(worker);
 		await_state(&scene, "T");
 		recover(&scene);
 		expect_answers(&scene, OLD_ANSWER);
@@ -272,10 +234,10 @@ Test(outside_stops, recovery_leaves_it_stopped_for_others)
 
 	scene_init(&scene, 1);
 	worker = start_worker(&scene, UPD_APPLY, "site-written:1:stop");
-	await_stop(worker);
+	worker_await_stop(worker);
 	send(&scene, SIGSTOP);
 	cr_assert_eq(kill(worker, SIGKILL), 0);
-	await_death(worker);
+	worker_await_death(worker);
 	await_state(&scene, "T");
 	recover(&scene);
 	await_state(&scene, "T");
@@ -299,9 +261,9 @@ Test(outside_stops, a_recovery_that_dies_is_recovered)
 		scene_init(&scene, 2);
 		send(&scene, SIGSTOP);
 		await_state(&scene, "T");
-		await_death(start_worker(&scene, UPD_APPLY, "committed:1"));
+		worker_await_death(start_worker(&scene, UPD_APPLY, "committed:1"));
 		send(&scene, SIGCONT);
-		await_death(start_worker(&scene, UPD_RECOVER, points[i]));
+		worker_await_death(start_worker(&scene, UPD_RECOVER, points[i]));
 		child_await_state(scene.pids[0], "T");
 		recover(&scene);
 		await_state(&scene, "RS");
