@@ -141,7 +141,7 @@ static int refuse_foreign_code(const struct inj_process *process, struct inj_why
 	if (elf_class == ELFCLASS32)
 		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
 				  "process %d (%s) runs a 32-bit program: only 64-bit x86-64 "
-				  "programs can be changed",
+				  "programs can be changed; run its 64-bit build",
 				  process->pid, process->comm);
 	if (elf_class != ELFCLASS64 || machine != EM_X86_64)
 		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,

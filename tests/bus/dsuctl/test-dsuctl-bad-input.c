@@ -58,8 +58,29 @@ static void teardown(void)
 
 TestSuite(bad_input, .init = setup, .fini = teardown);
 
+/* What is wrong, and what to do about it. */
+struct words {
+	const char *what;
+	const char *advice;
+};
+
+#define WORDS(what, advice) ((struct words){what, advice})
+
+static void expect_words(const struct cli *cli, const json_t *document, struct words words)
+{
+	const json_t *target = json_array_get(json_object_get(document, "targets"), 0);
+	const char *message = json_string_value(json_object_get(target ? target : document, "message"));
+
+	cr_assert_not_null(message, "%s", cli->out);
+	cr_expect(strstr(message, words.what), "\"%s\" is not in: %s", words.what, message);
+	/* People get both on standard error. */
+	cli_expect_err(cli, words.what);
+	cli_expect_err(cli, words.advice);
+}
+
 /* Both check and apply refuse alike. */
-static void expect_refusal(const char *patch, const char *result, const char *error, int code)
+static void expect_refusal(const char *patch, const char *result, const char *error, int code,
+			   struct words words)
 {
 	static const char *const verbs[] = {"check", "apply"};
 
@@ -68,58 +89,81 @@ static void expect_refusal(const char *patch, const char *result, const char *er
 
 		RUN(&cli, connection, "--json=short", verbs[i], patch, pid_option);
 		cli_expect_code(&cli, code);
-		json_decref(cli_expect_target(&cli, result, error));
+
+		json_t *document = cli_expect_target(&cli, result, error);
+
+		expect_words(&cli, document, words);
+		json_decref(document);
 	}
 }
 
+/* The same for what the daemon turns down before there is a target to speak of. */
+static void expect_failed_call(const char *verb, const char *patch, const char *error, int code,
+			       struct words words)
+{
+	CLI cli = {0};
+
+	RUN(&cli, connection, "--json=short", verb, patch, pid_option);
+	cli_expect_code(&cli, code);
+
+	json_t *document = cli_document(&cli);
+
+	cr_assert_eq(json_array_size(json_object_get(document, "targets")), 0, "%s", cli.out);
+	cr_assert_str_eq(json_string_value(json_object_get(document, "error")), error, "%s",
+			 cli.out);
+	expect_words(&cli, document, words);
+	json_decref(document);
+}
+
 /* The victim is the target, and nothing of it changes. */
-static void expect_untouched(const char *patch, const char *error)
+static void expect_untouched(const char *patch, const char *error, struct words words)
 {
 	char path[256];
 	SNAPSHOT before = snapshot_take(victim->pid);
 
 	snprintf(path, sizeof(path), "%s", patch);
-	expect_refusal(path, "refused", error, 4);
+	expect_refusal(path, "refused", error, 4, words);
 	snapshot_expect_same(before, SNAPSHOT_EXACT);
 	victim_expect(victim, "answer", "42");
 }
 
 Test(bad_input, no_function_of_that_name)
 {
-	expect_untouched(build_path(PATCH("absent")), "NoSuchSymbol");
+	expect_untouched(build_path(PATCH("absent")), "NoSuchSymbol",
+			 WORDS("no function no_such_function in awkward", "Check the name with `nm`"));
 }
 
 Test(bad_input, two_of_that_name)
 {
-	expect_untouched(build_path(PATCH("twin")), "AmbiguousSymbol");
+	expect_untouched(build_path(PATCH("twin")), "AmbiguousSymbol",
+			 WORDS("awkward-two.c:twin@", "choose one by DSU_SYMBOL(file, name)"));
 }
 
 Test(bad_input, too_short)
 {
-	expect_untouched(build_path(PATCH("tiny")), "FunctionTooShort");
+	expect_untouched(build_path(PATCH("tiny")), "FunctionTooShort",
+			 WORDS("The function tiny at 0x", "Replace a caller of this function"));
 }
 
 Test(bad_input, a_symbol_that_does_not_resolve)
 {
-	expect_untouched(build_path(PATCH("missing")), "NoSuchSymbol");
+	expect_untouched(build_path(PATCH("missing")), "NoSuchSymbol",
+			 WORDS("no symbol no_such_symbol", "Check the name with `nm`"));
 }
 
 Test(bad_input, not_an_elf_file)
 {
-	expect_untouched(cli_file("text.so", "#!/bin/sh\necho this is no patch\n"), "BadPatch");
+	expect_untouched(cli_file("text.so", "#!/bin/sh\necho this is no patch\n"), "BadPatch",
+			 WORDS("text.so is not an ELF file", "made with cc -shared"));
 }
 
 Test(bad_input, an_empty_file)
 {
 	const char *patch = cli_file("empty.so", "");
 	SNAPSHOT before = snapshot_take(victim->pid);
-	CLI cli = {0};
 
-	/* There is no target in the document: the daemon does not even take the file. */
-	RUN(&cli, connection, "--json=short", "apply", patch, pid_option);
-	cli_expect_code(&cli, 4);
-	cli_expect_out(&cli, "{\"targets\":[],\"error\":\"org.dsud1.Error.BadPatch\"");
-	json_decref(cli_document(&cli));
+	expect_failed_call("apply", patch, "org.dsud1.Error.BadPatch", 4,
+			   WORDS("The patch empty.so is empty", "Build it anew"));
 	snapshot_expect_same(before, SNAPSHOT_EXACT);
 }
 
@@ -145,7 +189,8 @@ static const char *damaged(const char *name, size_t offset, const void *bytes, s
 
 Test(bad_input, truncated)
 {
-	expect_untouched(damaged("cut.so", 0, "", 0, 4096), "BadPatch");
+	expect_untouched(damaged("cut.so", 0, "", 0, 4096), "BadPatch",
+			 WORDS("cut.so is truncated", "build or copy it again"));
 }
 
 Test(bad_input, wrong_architecture)
@@ -153,14 +198,15 @@ Test(bad_input, wrong_architecture)
 	uint16_t machine = EM_AARCH64;
 
 	expect_untouched(damaged("arm.so", offsetof(Elf64_Ehdr, e_machine), &machine, 2, 0),
-			 "BadPatch");
+			 "BadPatch", WORDS("is not for x86-64", "build it for x86-64 Linux"));
 }
 
 Test(bad_input, hostile_offsets)
 {
 	uint64_t far = UINT64_MAX - 16;
 
-	expect_untouched(damaged("far.so", offsetof(Elf64_Ehdr, e_phoff), &far, 8, 0), "BadPatch");
+	expect_untouched(damaged("far.so", offsetof(Elf64_Ehdr, e_phoff), &far, 8, 0), "BadPatch",
+			 WORDS("far.so is truncated: 9 program headers", "build or copy it again"));
 }
 
 Test(bad_input, applied_twice)
@@ -171,7 +217,8 @@ Test(bad_input, applied_twice)
 	cli_expect_code(&cli, 0);
 	SNAPSHOT before = snapshot_take(victim->pid);
 
-	expect_refusal(build_path(PATCH("answer")), "refused", "AlreadyApplied", 4);
+	expect_refusal(build_path(PATCH("answer")), "refused", "AlreadyApplied", 4,
+		       WORDS("awkward-answer is active in process", "Revert it first"));
 	snapshot_expect_same(before, SNAPSHOT_EXACT);
 	victim_expect(victim, "answer", "43");
 }
@@ -183,7 +230,11 @@ Test(bad_input, never_applied)
 
 	RUN(&cli, connection, "--json=short", "revert", "awkward-answer", pid_option);
 	cli_expect_code(&cli, 4);
-	json_decref(cli_expect_target(&cli, "refused", "NotApplied"));
+
+	json_t *document = cli_expect_target(&cli, "refused", "NotApplied");
+
+	expect_words(&cli, document, WORDS("awkward-answer is not active", "`dsuctl status` lists"));
+	json_decref(document);
 	snapshot_expect_same(before, SNAPSHOT_EXACT);
 }
 
@@ -201,7 +252,8 @@ Test(bad_input, traced_already)
 	be_traced(victim->pid);
 	SNAPSHOT before = snapshot_take(victim->pid);
 
-	expect_refusal(build_path(PATCH("answer")), "refused", "AlreadyTraced", 4);
+	expect_refusal(build_path(PATCH("answer")), "refused", "AlreadyTraced", 4,
+		       WORDS("is traced by process", "End the debugger or strace"));
 	snapshot_expect_same(before, SNAPSHOT_EXACT);
 	cr_assert_eq(ptrace(PTRACE_DETACH, victim->pid, NULL, NULL), 0);
 	victim_expect(victim, "answer", "42");
@@ -213,7 +265,8 @@ Test(bad_input, a_process_that_is_gone)
 
 	bus_fixture_end(pid);
 	target(pid);
-	expect_refusal(build_path(PATCH("answer")), "gone", "NoSuchProcess", 5);
+	expect_refusal(build_path(PATCH("answer")), "gone", "NoSuchProcess", 5,
+		       WORDS("there is no process", "see `ps -e`"));
 }
 
 static void end_at_once(void *context)
@@ -225,14 +278,12 @@ static void end_at_once(void *context)
 Test(bad_input, a_zombie)
 {
 	pid_t pid = child_start(end_at_once, NULL);
-	CLI cli = {0};
 
 	child_await_state(pid, "Z");
 	target(pid);
-	RUN(&cli, connection, "--json=short", "apply", build_path(PATCH("answer")), pid_option);
-	cr_assert(cli.code == 4 || cli.code == 5, "%d: %s", cli.code, cli.out);
-	json_decref(cli_expect_target(&cli, cli.code == 5 ? "gone" : "refused",
-				      cli.code == 5 ? "ProcessGone" : "UnsupportedProcess"));
+	expect_refusal(build_path(PATCH("answer")), "refused", "UnsupportedProcess", 4,
+		       WORDS("is a zombie", "name a running process"));
+	child_await_state(pid, "Z");
 	child_end(pid);
 }
 
@@ -264,7 +315,8 @@ Test(bad_input, a_kernel_thread)
 
 	need(pid > 0, "no kernel thread is visible here");
 	target(pid);
-	expect_refusal(build_path(PATCH("answer")), "refused", "UnsupportedProcess", 4);
+	expect_refusal(build_path(PATCH("answer")), "refused", "UnsupportedProcess", 4,
+		       WORDS("is a kernel thread", "changed with livepatch"));
 }
 
 Test(bad_input, a_32_bit_process)
@@ -273,20 +325,35 @@ Test(bad_input, a_32_bit_process)
 	SNAPSHOT before = snapshot_take(small->pid);
 
 	target(small->pid);
-	expect_refusal(build_path(PATCH("answer")), "refused", "UnsupportedProcess", 4);
+	expect_refusal(build_path(PATCH("answer")), "refused", "UnsupportedProcess", 4,
+		       WORDS("runs a 32-bit program", "run its 64-bit build"));
 	snapshot_expect_same(before, SNAPSHOT_EXACT);
 	victim_expect(small, "greet", "hello");
 }
 
 Test(bad_input, the_daemon_itself)
 {
-	CLI cli = {0};
+	SNAPSHOT before = snapshot_take(fixture->daemon_pid);
 
 	target(fixture->daemon_pid);
-	RUN(&cli, connection, "--json=short", "apply", build_path(PATCH("answer")), pid_option);
-	cli_expect_code(&cli, 4);
-	cli_expect_out(&cli, "org.dsud1.Error.UnsupportedProcess");
-	json_decref(cli_document(&cli));
+	for (int i = 0; i < 2; i++)
+		expect_failed_call(i ? "apply" : "check", build_path(PATCH("answer")),
+				   "org.dsud1.Error.UnsupportedProcess", 4,
+				   WORDS("is dsud itself", "Name another process"));
+	snapshot_expect_same(before, SNAPSHOT_DATA);
+}
+
+Test(bad_input, no_daemon)
+{
+	SNAPSHOT before = snapshot_take(victim->pid);
+
+	bus_fixture_stop(fixture);
+	for (int i = 0; i < 2; i++)
+		expect_failed_call(i ? "apply" : "check", build_path(PATCH("answer")),
+				   "org.freedesktop.DBus.Error.ServiceUnknown", 7,
+				   WORDS("No daemon is reachable at", "`systemctl start dsud`"));
+	snapshot_expect_same(before, SNAPSHOT_EXACT);
+	victim_expect(victim, "answer", "42");
 }
 
 Test(bad_input, nobody_of_that_name)
