@@ -15,10 +15,22 @@
 #include "protocols/stage.h"
 #include "protocols/uninstall.h"
 
+/* A patch without a name of its own is called as its file; what it is, a shared object, need not be said. */
+static const struct inj_ledger *find_active(const struct upd_subject *subject, const char *patch_id)
+{
+	const struct inj_ledger *ledger = inj_history_active(&subject->history, patch_id);
+	char file_name[INJ_PATCH_ID_MAX];
+
+	if (!ledger && snprintf(file_name, sizeof(file_name), "%s.so", patch_id) <
+			       (int)sizeof(file_name))
+		ledger = inj_history_active(&subject->history, file_name);
+	return ledger;
+}
+
 static int find_ledger(struct upd_subject *subject, const char *patch_id,
 		       const struct inj_ledger **ret)
 {
-	const struct inj_ledger *ledger = inj_history_active(&subject->history, patch_id);
+	const struct inj_ledger *ledger = find_active(subject, patch_id);
 	const struct inj_ledger *above;
 	struct inj_why why = {};
 	char name[INJ_LEDGER_NAME_MAX];

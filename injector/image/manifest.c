@@ -305,7 +305,7 @@ int inj_patch_read_manifest(struct inj_patch_file *file, struct inj_why *why)
 	return 0;
 }
 
-/* Without a manifest the file's name is the id: ".so" goes, odd characters become '-'. */
+/* Without a manifest the file's name is the id; odd characters become '-'. */
 static void take_id_from_label(struct inj_patch_file *file)
 {
 	char *id = file->public.id;
@@ -313,8 +313,6 @@ static void take_id_from_label(struct inj_patch_file *file)
 
 	memcpy(id, file->label, length);
 	id[length] = '\0';
-	if (length > 3 && strcmp(id + length - 3, ".so") == 0)
-		id[length - 3] = '\0';
 	for (char *c = id; *c; c++)
 		if (!isalnum((unsigned char)*c) && !strchr("._+-", *c))
 			*c = '-';

@@ -54,7 +54,7 @@ struct inj_patch {
  * Read and check a patch file completely; nothing of it needs to be trusted afterwards. All static
  * checks happen here, none at link time. The file is read once, so it may change afterwards.
  * fd: regular file or memfd, read from offset 0; borrowed. file_name: base for messages and for the
- *   id of a patch without manifest (".so" removed, other characters mapped to '-'), copied.
+ *   id of a patch without manifest (characters that no id has become '-'), copied.
  * ret: new object, free with inj_patch_close().
  * State: none.
  * Return: 0.

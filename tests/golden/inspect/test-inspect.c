@@ -68,7 +68,7 @@ Test(inspect, declared_patch)
 Test(inspect, plain_shared_object)
 {
 	expect_document("tests/patches/link/plain.so",
-			"{\"id\":\"plain\",\"version\":\"\",\"manifest\":false,"
+			"{\"id\":\"plain.so\",\"version\":\"\",\"manifest\":false,"
 			"\"replacements\":["
 			"{\"module\":null,\"file\":null,\"name\":\"visible_too\","
 			"\"new_name\":\"visible_too\"},"
