@@ -222,9 +222,17 @@ static int set_option(struct ctl_options *options, int option, char *value, char
 static void find_json(struct ctl_options *options, int n_arguments, char **argv)
 {
 	for (int i = 1; i < n_arguments && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "--json=pretty") == 0)
+		const char *value = "";
+
+		if (strncmp(argv[i], "--json=", 7) == 0)
+			value = argv[i] + 7;
+		else if (strcmp(argv[i], "--json") != 0)
+			continue;
+		else if (i + 1 < n_arguments)
+			value = argv[i + 1];
+		if (strcmp(value, "pretty") == 0)
 			options->json = CTL_JSON_PRETTY;
-		else if (strcmp(argv[i], "--json=short") == 0)
+		else if (strcmp(value, "short") == 0)
 			options->json = CTL_JSON_SHORT;
 	}
 }

@@ -18,6 +18,7 @@
 
 #include "dsuctl/json.h"
 #include "dsuctl/outcome.h"
+#include "dsud/contract.h"
 #include "injector/base/why.h"
 
 static void measure_terminal(struct ctl_output *output, int fd)
@@ -153,6 +154,17 @@ void ctl_complain(const char *format, ...)
 	va_start(arguments, format);
 	complain(format, arguments);
 	va_end(arguments);
+}
+
+void ctl_complain_list(const json_t *processes)
+{
+	const json_t *process;
+	size_t index;
+
+	json_array_foreach(processes, index, process)
+		if (*ctl_json_get_text(process, DSUD_KEY_ERROR))
+			ctl_complain("%" PRIu64 ": %s", ctl_json_get_number(process, DSUD_KEY_PID),
+				     ctl_json_get_text(process, DSUD_KEY_MESSAGE));
 }
 
 static void print_failure_document(const struct ctl_options *options, const char *list,

@@ -46,6 +46,9 @@ const char *ctl_colour(const struct ctl_output *output, const char *sequence);
 /* One line to standard error, "dsuctl: " in front, control characters become '?'. */
 void ctl_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* One line for each entry of a list that carries an error. */
+void ctl_complain_list(const json_t *processes);
+
 /*
  * End a verb that could not do its work: a sentence and advice to standard error, and with --json
  * the document {LIST: [], "error": ..., "message": ...} to standard output.

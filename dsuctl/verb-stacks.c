@@ -96,11 +96,8 @@ static int print_process(const struct ctl_output *output, const json_t *process)
 	size_t index;
 	int r;
 
-	if (*ctl_json_get_text(process, DSUD_KEY_ERROR)) {
-		ctl_complain("%" PRIu64 ": %s", ctl_json_get_number(process, DSUD_KEY_PID),
-			     ctl_json_get_text(process, DSUD_KEY_MESSAGE));
+	if (*ctl_json_get_text(process, DSUD_KEY_ERROR))
 		return 0;
-	}
 	fprintf(output->stream, "%sProcess %" PRIu64 " %s%s\n", ctl_colour(output, CTL_BOLD),
 		ctl_json_get_number(process, DSUD_KEY_PID),
 		ctl_json_get_text(process, DSUD_KEY_COMM), ctl_colour(output, CTL_RESET));
@@ -153,6 +150,7 @@ int ctl_verb_stacks(const struct ctl_options *options)
 		r = ctl_json_print(stdout, options->json, document);
 	else if (!options->quiet)
 		r = print_people(options, processes);
+	ctl_complain_list(processes);
 	return r < 0 ? ctl_fail_errno(options, "processes", r)
 		     : (int)ctl_outcome_of_list(processes);
 }

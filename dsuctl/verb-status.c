@@ -216,17 +216,6 @@ static int print_updates(const struct ctl_output *output, const json_t *updates)
 	return ctl_table_print(table, output, 0);
 }
 
-static void tell_failures(const json_t *processes)
-{
-	const json_t *process;
-	size_t index;
-
-	json_array_foreach(processes, index, process)
-		if (*ctl_json_get_text(process, DSUD_KEY_ERROR))
-			ctl_complain("%" PRIu64 ": %s", ctl_json_get_number(process, DSUD_KEY_PID),
-				     ctl_json_get_text(process, DSUD_KEY_MESSAGE));
-}
-
 static int print_people(const struct ctl_options *options, const json_t *processes,
 			const json_t *updates)
 {
@@ -267,6 +256,6 @@ int ctl_verb_status(const struct ctl_options *options)
 		r = print_people(options, processes, updates);
 	if (r < 0)
 		return ctl_fail_errno(options, "processes", r);
-	tell_failures(processes);
+	ctl_complain_list(processes);
 	return ctl_outcome_of_list(processes);
 }

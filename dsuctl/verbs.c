@@ -5,6 +5,8 @@
  */
 #include "dsuctl/verbs.h"
 
+#include "dsuctl/json.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,13 +83,25 @@ int ctl_verb_check(const struct ctl_verb *verb, const struct ctl_options *option
 	return -EINVAL;
 }
 
-void ctl_verb_help(void)
+json_t *ctl_verb_list(void)
 {
-	printf("dsuctl [OPTION...] COMMAND [ARGUMENT...]\n\n"
+	CTL_JSON json_t *list = json_array();
+
+	for (const struct ctl_verb *verb = ctl_verbs; list && verb->name; verb++)
+		if (json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", verb->name,
+							  "arguments", verb->argument, "purpose",
+							  verb->purpose)) < 0)
+			return NULL;
+	return json_pack("{s:O}", "commands", list);
+}
+
+void ctl_verb_help(FILE *stream)
+{
+	fprintf(stream, "dsuctl [OPTION...] COMMAND [ARGUMENT...]\n\n"
 	       "Change the code of running programs through the daemon dsud.\n\nCommands:\n");
 	for (const struct ctl_verb *verb = ctl_verbs; verb->name; verb++)
-		printf("  %-8s %-20s %s\n", verb->name, verb->argument, verb->purpose);
-	printf("\nTargets:\n"
+		fprintf(stream, "  %-8s %-20s %s\n", verb->name, verb->argument, verb->purpose);
+	fprintf(stream, "\nTargets:\n"
 	       "  --pid=PID[,PID...]   processes by number\n"
 	       "  --unit=UNIT          all processes of a systemd unit\n"
 	       "  --exe=PATH           all processes that run this program\n"

@@ -2,6 +2,9 @@
 #ifndef CTL_VERBS_H
 #define CTL_VERBS_H
 
+#include <jansson.h>
+#include <stdio.h>
+
 #include "dsuctl/options.h"
 
 /* What a verb accepts beside the options that every verb takes. */
@@ -43,7 +46,10 @@ int ctl_verb_check(const struct ctl_verb *verb, const struct ctl_options *option
 		   char **ret_message);
 
 /* The text of --help. */
-void ctl_verb_help(void);
+void ctl_verb_help(FILE *stream);
+
+/* The same as a document: {"commands": [{"name", "arguments", "purpose"}]}. NULL: out of memory. */
+json_t *ctl_verb_list(void);
 
 int ctl_verb_apply(const struct ctl_options *options);
 int ctl_verb_revert(const struct ctl_options *options);

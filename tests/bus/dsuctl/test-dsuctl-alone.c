@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "injector/base/types.h"
 #include "tests/bus/dsuctl/cli.h"
@@ -26,6 +27,45 @@ Test(alone, help_and_version)
 	RUN(&cli, "--version");
 	cli_expect_code(&cli, 0);
 	cli_expect_out(&cli, "dsuctl ");
+}
+
+/* Where a document is wanted, nothing else is on standard output, be it ever so helpful. */
+Test(alone, help_and_version_in_json)
+{
+	CLI cli = {0};
+	json_t *document;
+
+	RUN(&cli, "--json=short", "--version");
+	cli_expect_code(&cli, 0);
+	document = cli_document(&cli);
+	cr_assert_gt(strlen(json_string_value(json_object_get(document, "version"))), 0);
+	json_decref(document);
+	cli_done(&cli);
+
+	RUN(&cli, "--help", "--json=pretty");
+	cli_expect_code(&cli, 0);
+	document = cli_document(&cli);
+	cr_assert_gt(json_array_size(json_object_get(document, "commands")), 8);
+	cli_expect_err(&cli, "--timeout=SECONDS");
+	json_decref(document);
+}
+
+/* An answer that was lost on the way is no success. */
+Test(alone, output_that_cannot_be_written)
+{
+	static const char *const arguments[] = {"", "--json=short"};
+
+	need_file("/dev/full", "the kernel");
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(arguments); i++) {
+		char command[1024];
+		int status;
+
+		snprintf(command, sizeof(command), "'%s/dsuctl/dsuctl' %s inspect '%s' > /dev/full 2>&1",
+			 getenv("DSU_BUILD_ROOT"), arguments[i],
+			 build_path("tests/patches/link/plain.so"));
+		status = system(command);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %#x", status);
+	}
 }
 
 static bool is_name(char c)
@@ -104,22 +144,30 @@ Test(alone, wrong_usage)
 /* One document, whatever went wrong. */
 Test(alone, wrong_usage_in_json)
 {
-	static const char *const cases[][6] = {
-		{"--json=short"},
-		{"--json=short", "frobnicate"},
-		{"apply", "--json=pretty"},
-		{"status", "--pid=x", "--json=short"},
-		{"inspect", "/nonexistent/patch.so", "--json=short"},
-		{"build", "x.c", "--json=short"},
+	static const struct {
+		const char *list; /* where the answer would have been */
+		const char *arguments[6];
+	} cases[] = {
+		{"", {"--json=short"}},
+		{"", {"--json=short", "frobnicate"}},
+		{"targets", {"apply", "--json=pretty"}},
+		{"targets", {"apply", "x.so", "--pid=0", "--json", "short"}},
+		{"targets", {"--no-such-option", "revert", "--json=short"}},
+		{"targets", {"--json=short", "check", "x.so", "--timeout=soon"}},
+		{"processes", {"status", "--pid=x", "--json=short"}},
+		{"", {"inspect", "/nonexistent/patch.so", "--json=short"}},
+		{"", {"build", "x.c", "--json=short"}},
 	};
 
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(cases); i++) {
 		CLI cli = {0};
 		json_t *document;
 
-		cli_run(&cli, cases[i]);
+		cli_run(&cli, cases[i].arguments);
 		cr_assert_eq(cli.code, 2, "case %zu: code %d, %s", i, cli.code, cli.err);
 		document = cli_document(&cli);
+		cr_assert_eq(json_is_array(json_object_get(document, cases[i].list)),
+			     *cases[i].list != '\0', "case %zu: %s", i, cli.out);
 		cr_assert(json_is_string(json_object_get(document, "error")), "case %zu", i);
 		cr_assert(json_is_string(json_object_get(document, "message")), "case %zu", i);
 		json_decref(document);

@@ -267,6 +267,19 @@ Test(bad_input, a_process_that_is_gone)
 	target(pid);
 	expect_refusal(build_path(PATCH("answer")), "gone", "NoSuchProcess", 5,
 		       WORDS("there is no process", "see `ps -e`"));
+
+	static const char *const verbs[] = {"status", "stacks"};
+
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(verbs); i++) {
+		CLI cli = {0};
+
+		RUN(&cli, connection, "--json=short", verbs[i], pid_option);
+		cli_expect_code(&cli, 5);
+		cli_expect_out(&cli, "{\"processes\":[{\"pid\":");
+		cli_expect_out(&cli, "\"error\":\"org.dsud1.Error.NoSuchProcess\"");
+		cli_expect_err(&cli, "there is no process");
+		json_decref(cli_document(&cli));
+	}
 }
 
 static void end_at_once(void *context)
