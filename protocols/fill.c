@@ -174,7 +174,6 @@ static enum upd_result result_of(const struct upd_subject *subject)
 {
 	switch (subject->code) {
 	case INJ_BLOCKED:
-	case INJ_UNRELIABLE_STACK:
 		return UPD_BLOCKED;
 	case INJ_NO_SUCH_PROCESS:
 	case INJ_PROCESS_GONE:

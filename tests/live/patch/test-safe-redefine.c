@@ -78,10 +78,14 @@ Test(safe_redefine, without_manifest)
 	need_root();
 	victim = victim_start("threads", "2", NULL);
 	expect_result(update_apply(&update, PATCH("no-manifest"), victim->pid), UPD_APPLIED);
-	cr_assert_str_eq(update.report.targets[0].patch, "no-manifest");
+	cr_assert_str_eq(update.report.targets[0].patch, "no-manifest.so");
 	victim_expect(victim, "greet", "hello without manifest");
+	expect_result(update_revert(&update, "no-manifest.so", victim->pid), UPD_REVERTED);
+	victim_expect(victim, "greet", "hello");
+	expect_result(update_apply(&update, PATCH("no-manifest"), victim->pid), UPD_APPLIED);
 	expect_result(update_revert(&update, "no-manifest", victim->pid), UPD_REVERTED);
 	victim_expect(victim, "greet", "hello");
+	expect_code(update_revert(&update, "no-manifest", victim->pid), INJ_NOT_APPLIED);
 }
 
 Test(safe_redefine, two_functions_at_once)
@@ -167,6 +171,38 @@ Test(safe_redefine, blocked_leaves_everything_as_it_was)
 	snapshot_expect_same(before, SNAPSHOT_DATA);
 	victim_expect_above(victim, "rounds", victim_ask_number(victim, "rounds"));
 	victim_expect(victim, "version", "1");
+}
+
+/* Who is certainly inside may come out; of a stack that cannot be walked nobody knows, however long one waits. */
+Test(safe_redefine, stacks_that_cannot_be_walked)
+{
+	static const struct {
+		const char *mode;
+		enum upd_result result;
+		int code;
+	} cases[] = {
+		{ "syscall", UPD_BLOCKED, INJ_BLOCKED },
+		{ "untold", UPD_REFUSED, INJ_UNRELIABLE_STACK },
+		{ "not-untold", UPD_APPLIED, 0 },
+	};
+
+	need_root();
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(cases); i++) {
+		UPDATE update = { .timeout_s = 0.3 };
+		VICTIM victim = victim_start("stacks", cases[i].mode, NULL);
+		SNAPSHOT before = snapshot_take(victim->pid);
+		const struct upd_target *target = update_apply(
+			&update, "tests/patches/traits/watched-v2.so", victim->pid);
+
+		expect_code(target, cases[i].code);
+		expect_result(target, cases[i].result);
+		if (cases[i].code == 0)
+			continue;
+		cr_assert_eq(target->n_blockers, 1);
+		cr_assert_str_eq(target->blockers[0].function, "watched");
+		cr_assert_eq(target->blockers[0].reliable, cases[i].code == INJ_BLOCKED);
+		snapshot_expect_same(before, SNAPSHOT_DATA);
+	}
 }
 
 Test(safe_redefine, cancelled_leaves_everything_as_it_was)
