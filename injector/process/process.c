@@ -22,7 +22,11 @@
 
 int inj_process_openat(const struct inj_process *process, const char *name, int flags)
 {
-	int fd = openat(process->proc_fd, name, flags | O_CLOEXEC);
+	int fd;
+
+	if (process->door)
+		return process->door->open(process->door->context, name);
+	fd = openat(process->proc_fd, name, flags | O_CLOEXEC);
 
 	if (fd >= 0)
 		return fd;
@@ -38,8 +42,12 @@ int inj_process_openat(const struct inj_process *process, const char *name, int 
 int inj_process_read_file(const struct inj_process *process, const char *name, size_t max_bytes,
 			  char **ret_text, size_t *ret_length)
 {
-	INJ_CLOSE int fd = inj_process_openat(process, name, O_RDONLY);
+	INJ_CLOSE int fd = -1;
 
+	if (process->door)
+		return process->door->read(process->door->context, name, max_bytes, ret_text,
+					   ret_length);
+	fd = inj_process_openat(process, name, O_RDONLY);
 	return fd < 0 ? fd : inj_read_whole(fd, max_bytes, ret_text, ret_length);
 }
 

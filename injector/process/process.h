@@ -7,7 +7,25 @@
 #include "injector/base/cleanup.h"
 #include "injector/base/why.h"
 
+struct inj_debug_name;
 struct inj_waits;
+
+/*
+ * The way to what belongs to a process, for a process of ours that may open nothing itself: who opens for it instead, and
+ * only what has a name here.
+ */
+struct inj_door {
+	int mem_fd; /* /proc/PID/mem, open for reading: all memory is read through it */
+	void *context;
+	/* Descriptor of "pagemap", or of "exe" (O_PATH), below /proc/PID; negative errno. */
+	int (*open)(void *context, const char *name);
+	/* As inj_process_read_file(): "maps", "stat", "auxv". */
+	int (*read)(void *context, const char *name, size_t max_bytes, char **ret_text,
+		    size_t *ret_length);
+	/* The file of the mapping that starts there. */
+	int (*open_mapped)(void *context, inj_addr start);
+	int (*open_debug)(void *context, const struct inj_debug_name *name);
+};
 
 /* A running process, pinned: pidfd and start time identify it for ever, the pid alone does not. */
 struct inj_process {
@@ -19,6 +37,7 @@ struct inj_process {
 	char comm[64];         /* printable */
 	char exe[4096];        /* printable target of /proc/PID/exe, " (deleted)" kept */
 	struct inj_waits *waits; /* NULL, or whose time is kept: injector/stop/waits.h; borrowed */
+	const struct inj_door *door; /* NULL: we open ourselves; pidfd and proc_fd are -1 otherwise */
 };
 
 /*

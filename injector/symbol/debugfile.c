@@ -63,16 +63,76 @@ static bool same_build(const struct inj_module *module, const struct inj_elf *de
 	       memcmp(id, module->build_id, n) == 0;
 }
 
+static bool is_hex(const char *text)
+{
+	size_t n = strspn(text, "0123456789abcdef");
+
+	return n >= 4 && n <= 2 * INJ_BUILD_ID_MAX && text[n] == '\0';
+}
+
+static bool is_file_name(const char *text)
+{
+	return text[0] != '\0' && !strchr(text, '/') && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
+}
+
+/* Return: the path below the root fits and makes sense. */
+static bool make_path(const struct inj_debug_name *name, const char *module, char *ret, size_t size)
+{
+	/* What comes before the module's directory, and after it. */
+	static const char *const places[][2] = {
+		[INJ_DEBUG_BESIDE] = {"", ""},
+		[INJ_DEBUG_BELOW] = {"", "/.debug"},
+		[INJ_DEBUG_TREE] = {DEBUG_ROOT, ""},
+	};
+	char directory[4096];
+	char *slash;
+	int n;
+
+	if (!memchr(name->text, '\0', sizeof(name->text)) || name->place >= INJ_DEBUG_N_PLACES)
+		return false;
+	if (name->place == INJ_DEBUG_BUILD_ID) {
+		if (!is_hex(name->text))
+			return false;
+		n = snprintf(ret, size, DEBUG_ROOT "/.build-id/%.2s/%s.debug", name->text,
+			     name->text + 2);
+		return n > 0 && (size_t)n < size;
+	}
+	clean_path(module, directory, sizeof(directory));
+	slash = strrchr(directory, '/');
+	if (!slash || !is_file_name(name->text))
+		return false;
+	*slash = '\0';
+	n = snprintf(ret, size, "%s%s%s/%s", places[name->place][0], directory,
+		     places[name->place][1], name->text);
+	return n > 0 && (size_t)n < size;
+}
+
+int inj_file_open_debug(const struct inj_process *process, const char *path,
+			const struct inj_debug_name *name)
+{
+	char place[4096 + 512];
+
+	if (process->door)
+		return process->door->open_debug(process->door->context, name);
+	if (name->root >= INJ_DEBUG_N_ROOTS || !make_path(name, path, place, sizeof(place)))
+		return -EINVAL;
+
+	INJ_CLOSE int root_fd = root_open(process, name->root);
+
+	return root_fd < 0 ? root_fd : root_open_file(root_fd, place);
+}
+
 /* Open one candidate; NULL unless it is the module's. crc: NULL when no debuglink led here. */
-static struct inj_elf *open_candidate(const struct inj_module *module, int root_fd,
-				      const char *path, const uint32_t *crc)
+static struct inj_elf *open_candidate(const struct inj_process *process,
+				      const struct inj_module *module,
+				      const struct inj_debug_name *name, const uint32_t *crc)
 {
 	INJ_CLEANUP(inj_elf_guard) struct inj_elf *debug = NULL;
-	INJ_CLOSE int fd = root_open_file(root_fd, path);
+	INJ_CLOSE int fd = inj_file_open_debug(process, module->path, name);
 	size_t n;
 
 	/* A debuglink may lead back to the stripped file itself. */
-	if (fd < 0 || inj_elf_open_fd(fd, path, MODULE_MAX_BYTES, &debug, NULL) != 0 ||
+	if (fd < 0 || inj_elf_open_fd(fd, name->text, MODULE_MAX_BYTES, &debug, NULL) != 0 ||
 	    !inj_elf_n_symbols(debug, SHT_SYMTAB))
 		return NULL;
 	if (same_build(module, debug))
@@ -83,40 +143,26 @@ static struct inj_elf *open_candidate(const struct inj_module *module, int root_
 	return NULL;
 }
 
-static struct inj_elf *find_by_build_id(const struct inj_module *module, int root_fd)
+static struct inj_elf *find_by_build_id(const struct inj_process *process,
+					const struct inj_module *module, struct inj_debug_name *name)
 {
-	char path[sizeof(DEBUG_ROOT) + sizeof(module->build_id_hex) + 32];
-
 	if (module->n_build_id < 2)
 		return NULL;
-	snprintf(path, sizeof(path), DEBUG_ROOT "/.build-id/%.2s/%s.debug", module->build_id_hex,
-		 module->build_id_hex + 2);
-	return open_candidate(module, root_fd, path, NULL);
+	name->place = INJ_DEBUG_BUILD_ID;
+	snprintf(name->text, sizeof(name->text), "%s", module->build_id_hex);
+	return open_candidate(process, module, name, NULL);
 }
 
-static struct inj_elf *find_by_link(const struct inj_module *module, int root_fd)
+static struct inj_elf *find_by_link(const struct inj_process *process,
+				    const struct inj_module *module, struct inj_debug_name *name)
 {
-	/* What comes before the module's directory, and after it. */
-	static const char *const places[][2] = {{"", ""}, {"", "/.debug"}, {DEBUG_ROOT, ""}};
 	struct debuglink link = read_debuglink(module);
-	char directory[sizeof(module->path)];
-	char path[sizeof(directory) + 512];
 
-	if (!link.name)
+	if (!link.name || strlen(link.name) >= sizeof(name->text))
 		return NULL;
-	clean_path(module->path, directory, sizeof(directory));
-	char *slash = strrchr(directory, '/');
-
-	if (!slash)
-		return NULL;
-	*slash = '\0';
-	for (size_t i = 0; i < INJ_ARRAY_LENGTH(places); i++) {
-		int n = snprintf(path, sizeof(path), "%s%s%s/%s", places[i][0], directory,
-				 places[i][1], link.name);
-
-		if (n < 0 || (size_t)n >= sizeof(path))
-			continue;
-		struct inj_elf *debug = open_candidate(module, root_fd, path, &link.crc);
+	snprintf(name->text, sizeof(name->text), "%s", link.name);
+	for (name->place = INJ_DEBUG_BESIDE; name->place < INJ_DEBUG_N_PLACES; name->place++) {
+		struct inj_elf *debug = open_candidate(process, module, name, &link.crc);
 
 		if (debug)
 			return debug;
@@ -126,15 +172,13 @@ static struct inj_elf *find_by_link(const struct inj_module *module, int root_fd
 
 static struct inj_elf *find(const struct inj_process *process, const struct inj_module *module)
 {
-	for (enum root root = 0; root < N_ROOTS; root++) {
-		INJ_CLOSE int root_fd = root_open(process, root);
+	struct inj_debug_name name = {.module = module->span.start};
 
-		if (root_fd < 0)
-			continue;
-		struct inj_elf *debug = find_by_build_id(module, root_fd);
+	for (name.root = 0; name.root < INJ_DEBUG_N_ROOTS; name.root++) {
+		struct inj_elf *debug = find_by_build_id(process, module, &name);
 
 		if (!debug)
-			debug = find_by_link(module, root_fd);
+			debug = find_by_link(process, module, &name);
 		if (debug)
 			return debug;
 	}

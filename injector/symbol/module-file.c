@@ -65,7 +65,7 @@ static int open_by_path(const struct inj_process *process, const struct inj_map 
 	char path[4096];
 
 	clean_path(map->name, path, sizeof(path));
-	for (enum root root = 0; root < N_ROOTS; root++) {
+	for (enum inj_debug_root root = 0; root < INJ_DEBUG_N_ROOTS; root++) {
 		INJ_CLOSE int root_fd = root_open(process, root);
 		INJ_CLOSE int fd = root_fd < 0 ? root_fd : root_open_file(root_fd, path);
 
@@ -73,6 +73,16 @@ static int open_by_path(const struct inj_process *process, const struct inj_map 
 			return inj_take_fd(&fd);
 	}
 	return -ENOENT;
+}
+
+int inj_file_open_mapped(const struct inj_process *process, const struct inj_map *map)
+{
+	int fd;
+
+	if (process->door)
+		return process->door->open_mapped(process->door->context, map->range.start);
+	fd = open_map_file(process, map);
+	return fd >= 0 ? fd : open_by_path(process, map);
 }
 
 /* Does the target have the file's headers where the mapping starts? */
@@ -108,10 +118,8 @@ int module_file_open(const struct inj_process *process, const struct inj_map *ma
 		     struct inj_elf **ret, struct inj_why *why)
 {
 	INJ_CLEANUP(inj_elf_guard) struct inj_elf *elf = NULL;
-	INJ_CLOSE int fd = open_map_file(process, map);
+	INJ_CLOSE int fd = inj_file_open_mapped(process, map);
 
-	if (fd < 0)
-		fd = open_by_path(process, map);
 	if (fd < 0)
 		return inj_refuse(
 			why, INJ_UNSUPPORTED_PROCESS,

@@ -13,9 +13,9 @@
 #include "injector/symbol/symbol-priv.h"
 
 /* Descriptor (O_PATH) of a root directory, or negative errno. */
-int root_open(const struct inj_process *process, enum root root)
+int root_open(const struct inj_process *process, enum inj_debug_root root)
 {
-	if (root == ROOT_TARGET)
+	if (root == INJ_DEBUG_TARGET)
 		return inj_process_openat(process, "root", O_PATH | O_DIRECTORY);
 	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 

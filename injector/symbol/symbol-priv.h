@@ -2,10 +2,10 @@
 #ifndef INJ_SYMBOL_PRIV_H
 #define INJ_SYMBOL_PRIV_H
 
+#include "injector/symbol/file.h"
 #include "injector/symbol/resolve.h"
 
-/* Larger files are not read as modules or debug files. */
-#define MODULE_MAX_BYTES (4UL << 30)
+#define MODULE_MAX_BYTES INJ_FILE_MAX_BYTES
 #define MODULES_MAX      4096
 
 /* A module with what only this folder needs. */
@@ -48,12 +48,7 @@ static inline struct own_modules *own_modules(const struct inj_modules *modules)
 const struct inj_why *module_lost_why(const struct inj_modules *modules, const char *name);
 
 /* root-file.c: files by path, below the target's root or ours. */
-enum root {
-	ROOT_TARGET,
-	ROOT_HOST,
-	N_ROOTS,
-};
-int root_open(const struct inj_process *process, enum root root);
+int root_open(const struct inj_process *process, enum inj_debug_root root);
 int root_open_file(int root_fd, const char *path);
 int reopen_regular(int path_fd);
 

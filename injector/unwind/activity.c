@@ -174,6 +174,8 @@ static bool registers_hint(struct search *search)
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(words); i++)
 		if (inj_word_judge(&search->filter, words[i], &watch) != INJ_WORD_NOTHING)
 			return true;
+	if (!search->walker->unwinder)
+		return inj_known_is_odd(search->walker, regs->rip);
 	return inj_unwinder_is_odd(search->walker->unwinder, regs->rip);
 }
 
@@ -302,6 +304,18 @@ static void judge_thread(struct search *search)
 	search->activity->n_unreliable += search->n_words > 0;
 }
 
+static int refuse_late(const struct search *search, uint64_t budget_ns, struct inj_why *why)
+{
+	return inj_refuse(why, INJ_BLOCKED,
+			  "The stacks of process %d were not checked within %llu us (%zu of %zu "
+			  "threads were, the next "
+			  "is %d); nothing was changed, allow a longer hold or try when its stacks "
+			  "are less deep.",
+			  search->walker->process->pid, (unsigned long long)(budget_ns / 1000),
+			  search->index, search->walker->n_stacks,
+			  search->stack ? search->stack->tid : 0);
+}
+
 static int judge_all(struct search *search, uint64_t budget_ns, struct inj_why *why)
 {
 	struct inj_walker *walker = search->walker;
@@ -314,22 +328,32 @@ static int judge_all(struct search *search, uint64_t budget_ns, struct inj_why *
 	if (search->out_of_memory)
 		return inj_broke(why, -ENOMEM, "cannot list the live code of process %d",
 				 walker->process->pid);
-	if (!search->late)
-		return 0;
-	return inj_refuse(why, INJ_BLOCKED,
-			  "The stacks of process %d were not checked within %llu us (%zu of %zu "
-			  "threads were, the next "
-			  "is %d); nothing was changed, allow a longer hold or try when its stacks "
-			  "are less deep.",
-			  walker->process->pid, (unsigned long long)(budget_ns / 1000),
-			  search->index, walker->n_stacks, search->stack ? search->stack->tid : 0);
+	return search->late ? refuse_late(search, budget_ns, why) : 0;
+}
+
+static int begin_search(struct search *search, struct inj_walker *walker, const struct inj_hold *hold,
+			const struct inj_watch *watches, size_t n_watches, uint64_t budget_ns,
+			struct inj_why *why)
+{
+	uint64_t now = inj_now_ns();
+	int r;
+
+	*search = (struct search){
+		.walker = walker,
+		.deadline_ns = budget_ns > UINT64_MAX - now ? UINT64_MAX : now + budget_ns,
+	};
+	r = inj_word_filter_init(&search->filter, watches, n_watches, &walker->tables, walker->own,
+				 walker->n_own, walker->translate, walker->translate_context);
+	if (r >= 0)
+		r = inj_snapshot_take(walker, hold, INJ_STACK_CHUNK);
+	return r < 0 ? inj_broke(why, r, "cannot read the stacks of process %d", walker->process->pid)
+		     : 0;
 }
 
 int inj_walker_find(struct inj_walker *walker, const struct inj_hold *hold,
 		    const struct inj_watch *watches, size_t n_watches, uint64_t budget_ns,
 		    struct inj_activity *ret, struct inj_why *why)
 {
-	uint64_t now = inj_now_ns();
 	struct inj_activity activity INJ_CLEANUP(inj_activity_deinit) = {.n_threads =
 										 hold->n_threads};
 	struct search *search INJ_FREE = malloc(sizeof(*search));
@@ -338,27 +362,42 @@ int inj_walker_find(struct inj_walker *walker, const struct inj_hold *hold,
 	if (!search || !marks)
 		return inj_broke(why, -ENOMEM, "cannot look for live code in process %d",
 				 walker->process->pid);
-	*search = (struct search){
-		.walker = walker,
-		.activity = &activity,
-		.marks = marks,
-		.deadline_ns = budget_ns > UINT64_MAX - now ? UINT64_MAX : now + budget_ns,
-	};
-	int r = inj_word_filter_init(&search->filter, watches, n_watches, &walker->tables,
-				     walker->own, walker->n_own, walker->translate,
-				     walker->translate_context);
+	int r = begin_search(search, walker, hold, watches, n_watches, budget_ns, why);
 
-	if (r >= 0)
-		r = inj_snapshot_take(walker, hold, INJ_STACK_CHUNK);
-	if (r < 0)
-		return inj_broke(why, r, "cannot read the stacks of process %d",
-				 walker->process->pid);
-	r = judge_all(search, budget_ns, why);
+	search->activity = &activity;
+	search->marks = marks;
+	if (r == 0)
+		r = judge_all(search, budget_ns, why);
 	if (r)
 		return r;
 	*ret = activity;
 	activity.hits = NULL;
 	return 0;
+}
+
+int inj_walker_suspect(struct inj_walker *walker, const struct inj_hold *hold,
+		       const struct inj_watch *watches, size_t n_watches, uint64_t budget_ns,
+		       struct inj_thread *suspects, size_t *ret_n, struct inj_why *why)
+{
+	struct search *search INJ_FREE = malloc(sizeof(*search));
+	size_t n = 0;
+
+	if (!search)
+		return inj_broke(why, -ENOMEM, "cannot look for live code in process %d",
+				 walker->process->pid);
+	int r = begin_search(search, walker, hold, watches, n_watches, budget_ns, why);
+
+	for (size_t i = 0; r == 0 && i < walker->n_stacks && in_time(search); i++) {
+		search->index = i;
+		search->stack = &walker->stacks[i];
+		if (!is_clean(search))
+			suspects[n++] = hold->threads[i];
+	}
+	if (r == 0 && search->late)
+		r = refuse_late(search, budget_ns, why);
+	if (r == 0)
+		*ret_n = n;
+	return r;
 }
 
 void inj_activity_deinit(struct inj_activity *activity)

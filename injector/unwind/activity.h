@@ -13,6 +13,12 @@
 struct inj_walker;
 
 /*
+ * What libunwind does once in a process, pipes among it. For a process that will not be allowed to any more.
+ * State: any.
+ */
+void inj_walker_get_ready(void);
+
+/*
  * An area of our own that no module covers: its code range and the .eh_frame bytes for it, both at
  * their target addresses. bytes may be NULL (code that cannot be walked); the area must be listed
  * all the same, for words that point into it are translated.
@@ -33,7 +39,7 @@ typedef inj_addr (*inj_translate_fn)(void *context, inj_addr pc);
  * tables: array copied from, bytes borrowed;
  * translate, context: used by all other functions of the walker, translate may be NULL;
  * ret: free with inj_walker_free().
- * State: running or held. A few waiting threads of a running target are walked to read ahead.
+ * State: running or held. See inj_walker_warm() for reading ahead.
  * Return: 0.
  * Errors: -ENOMEM; -ESRCH (gone); other negative errno.
  * Source: LSB Core 10.6; proc(5).

@@ -225,19 +225,20 @@ static int get_proc_name(unw_addr_space_t space, unw_word_t address, char *name,
 	return -UNW_ENOINFO;
 }
 
+static unw_accessors_t accessors = {
+	.find_proc_info = find_proc_info,
+	.put_unwind_info = put_unwind_info,
+	.get_dyn_info_list_addr = get_dyn_info_list_addr,
+	.access_mem = access_mem,
+	.access_reg = access_reg,
+	.access_fpreg = access_fpreg,
+	.resume = resume,
+	.get_proc_name = get_proc_name,
+};
+
 int inj_unwinder_new(const struct inj_unwind_tables *tables, inj_translate_fn translate,
 		     void *translate_context, struct inj_unwinder **ret)
 {
-	static unw_accessors_t accessors = {
-		.find_proc_info = find_proc_info,
-		.put_unwind_info = put_unwind_info,
-		.get_dyn_info_list_addr = get_dyn_info_list_addr,
-		.access_mem = access_mem,
-		.access_reg = access_reg,
-		.access_fpreg = access_fpreg,
-		.resume = resume,
-		.get_proc_name = get_proc_name,
-	};
 	struct inj_unwinder *unwinder = calloc(1, sizeof(*unwinder));
 
 	if (!unwinder)
@@ -271,6 +272,15 @@ void inj_unwinder_free(struct inj_unwinder *unwinder)
 		unw_destroy_addr_space(unwinder->space);
 	free(unwinder->rules);
 	free(unwinder);
+}
+
+void inj_walker_get_ready(void)
+{
+	static const struct inj_unwind_tables none;
+	struct inj_unwinder *unwinder = NULL;
+
+	if (inj_unwinder_new(&none, NULL, NULL, &unwinder) == 0)
+		inj_unwinder_free(unwinder);
 }
 
 static inj_addr translated(const struct inj_unwinder *unwinder, inj_addr pc)

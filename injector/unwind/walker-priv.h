@@ -3,6 +3,7 @@
 #define INJ_UNWIND_WALKER_PRIV_H
 
 #include "injector/unwind/activity.h"
+#include "injector/unwind/known.h"
 #include "injector/unwind/stack-place.h"
 #include "injector/unwind/unwind.h"
 
@@ -24,7 +25,9 @@ struct inj_thread_stack {
 struct inj_walker {
 	const struct inj_process *process;
 	struct inj_unwind_tables tables;
-	struct inj_unwinder *unwinder;
+	struct inj_unwinder *unwinder; /* NULL in a sieve, which has instead: */
+	struct inj_known *known;       /* ascending, not overlapping */
+	size_t n_known;
 	struct inj_stack_map map;
 	struct inj_range *own; /* code of our areas */
 	size_t n_own;
@@ -70,12 +73,16 @@ int inj_snapshot_add_homes(struct inj_walker *walker, size_t most_bytes);
 /* Forget all copies. State: any. */
 void inj_snapshot_clear(struct inj_walker *walker);
 
-/*
- * Read ahead what a walk of the present threads will need. Best effort.
- * State: running or held.
- * Source: proc(5), /proc/PID/task/TID/syscall.
- */
-void inj_walker_warm(struct inj_walker *walker);
+/* Free everything but the walker itself, whatever of it is there. */
+void inj_walker_deinit(struct inj_walker *walker);
+
+/* Is the function at a pc odd, or not known? For a walker without an unwinder. */
+bool inj_known_is_odd(const struct inj_walker *walker, inj_addr pc);
+
+/* See inj_sieve_suspect(). */
+int inj_walker_suspect(struct inj_walker *walker, const struct inj_hold *hold,
+		       const struct inj_watch *watches, size_t n_watches, uint64_t budget_ns,
+		       struct inj_thread *suspects, size_t *ret_n, struct inj_why *why);
 
 /* inj_window_fn over the copy of `walking` and, unless offline, the target. context: the walker. */
 bool inj_snapshot_window(void *context, inj_addr address, struct inj_bytes *ret);

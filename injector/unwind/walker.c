@@ -45,8 +45,6 @@ int inj_walker_new(const struct inj_process *process, const struct inj_maps *map
 		walker->translate_context = context;
 		r = make(walker, maps, modules, tables, n_tables);
 	}
-	if (r >= 0)
-		inj_walker_warm(walker);
 	if (r < 0)
 		return inj_broke(why, r, "cannot prepare walking the stacks of process %d",
 				 process->pid);
@@ -54,10 +52,8 @@ int inj_walker_new(const struct inj_process *process, const struct inj_maps *map
 	return 0;
 }
 
-void inj_walker_free(struct inj_walker *walker)
+void inj_walker_deinit(struct inj_walker *walker)
 {
-	if (!walker)
-		return;
 	inj_unwinder_free(walker->unwinder);
 	inj_unwind_tables_deinit(&walker->tables);
 	inj_stack_map_deinit(&walker->map);
@@ -67,7 +63,32 @@ void inj_walker_free(struct inj_walker *walker)
 	free(walker->copies);
 	free(walker->piece);
 	free(walker->window);
+	free(walker->known);
+}
+
+void inj_walker_free(struct inj_walker *walker)
+{
+	if (!walker)
+		return;
+	inj_walker_deinit(walker);
 	free(walker);
+}
+
+void inj_walker_know(struct inj_walker *walker, inj_addr pc, struct inj_known *ret)
+{
+	const struct inj_constant *frames;
+	struct inj_cfi cfi;
+
+	ret->is_odd = inj_unwinder_is_odd(walker->unwinder, pc);
+	ret->code = (struct inj_range){pc, pc + 1};
+	if (inj_unwind_tables_find(&walker->tables, pc, &cfi, &frames) == 0)
+		ret->code = cfi.code;
+}
+
+const struct inj_range *inj_walker_trampolines(const struct inj_walker *walker, size_t *ret_n)
+{
+	*ret_n = walker->tables.n_trampolines;
+	return walker->tables.trampolines;
 }
 
 int inj_walker_snapshot(struct inj_walker *walker, const struct inj_hold *hold,

@@ -12,13 +12,12 @@
 #include "injector/unwind/walker-priv.h"
 
 enum {
-	MAX_THREADS = 16,
 	MAX_STEPS = 64,
 	MAX_LINE = 256,
 };
 
 /* "nr a b c d e f sp pc" of a thread that waits in the kernel, "-1 sp pc" or "running". */
-static bool read_place(const struct inj_process *process, pid_t tid, struct user_regs_struct *ret)
+static bool read_place(const struct inj_process *process, pid_t tid, struct inj_place *ret)
 {
 	char name[64];
 	INJ_FREE char *text = NULL;
@@ -35,13 +34,14 @@ static bool read_place(const struct inj_process *process, pid_t tid, struct user
 
 	if (!sp)
 		return false;
-	*ret = (struct user_regs_struct){
-		.rip = strtoull(pc + 1, NULL, 16),
-		.rsp = strtoull(sp + 1, NULL, 16),
+	*ret = (struct inj_place){
+		.pc = strtoull(pc + 1, NULL, 16),
+		.sp = strtoull(sp + 1, NULL, 16),
 	};
-	return ret->rip != 0;
+	return ret->pc != 0;
 }
 
+/* Evidence of nothing: only what it leaves in caches counts. */
 static void warm_thread(struct inj_walker *walker, const struct user_regs_struct *regs)
 {
 	struct inj_thread_stack stack = {.regs = *regs};
@@ -57,20 +57,24 @@ static void warm_thread(struct inj_walker *walker, const struct user_regs_struct
 	walker->walking = NULL;
 }
 
-void inj_walker_warm(struct inj_walker *walker)
+void inj_walker_warm(struct inj_walker *walker, const struct inj_place *places, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		warm_thread(walker, &(struct user_regs_struct){.rip = places[i].pc,
+							       .rsp = places[i].sp});
+}
+
+size_t inj_places_read(const struct inj_process *process, struct inj_place *places, size_t max)
 {
 	INJ_FREE pid_t *tids = NULL;
-	size_t n = 0;
+	size_t n = 0, n_places = 0;
 
-	if (inj_tasks_read(walker->process, &tids, &n) < 0)
-		return;
+	if (max == 0 || inj_tasks_read(process, &tids, &n) < 0)
+		return 0;
 	/* Evenly spread: the first threads of a server often do something else than all others. */
-	size_t stride = n / MAX_THREADS + 1;
+	size_t stride = n / max + 1;
 
-	for (size_t i = 0; i < n; i += stride) {
-		struct user_regs_struct regs;
-
-		if (read_place(walker->process, tids[i], &regs))
-			warm_thread(walker, &regs);
-	}
+	for (size_t i = 0; i < n && n_places < max; i += stride)
+		n_places += read_place(process, tids[i], &places[n_places]);
+	return n_places;
 }

@@ -11,6 +11,7 @@
 
 #include "injector/base/clock.h"
 #include "injector/unwind/activity.h"
+#include "injector/unwind/known.h"
 
 enum { MAX_ROUNDS = 1001, MAX_FRAMES = 200000 };
 #define SECOND UINT64_C(1000000000)
@@ -73,6 +74,10 @@ static void attach(struct subject *subject)
 	check(inj_walker_new(subject->process, subject->maps, subject->modules, NULL, 0, NULL, NULL,
 			     &subject->walker, &why),
 	      "walker", why.text);
+	struct inj_place places[16];
+
+	inj_walker_warm(subject->walker, places,
+			inj_places_read(subject->process, places, INJ_ARRAY_LENGTH(places)));
 	check(inj_tracer_new(&subject->tracer), "tracer", "none");
 }
 
