@@ -122,6 +122,7 @@ void upd_code_map_forget_stubs(struct upd_code_map *map)
 	map->stubs = NULL;
 	map->n_stubs = 0;
 	map->n_pads = 0;
+	map->is_forgotten = true;
 }
 
 void upd_code_map_deinit(struct upd_code_map *map)

@@ -31,6 +31,7 @@ struct upd_code_map {
 	struct inj_walker_table *tables; /* bytes are owned by the map */
 	size_t n_tables;
 	size_t n_frames_bytes;           /* read from the target, bounded */
+	bool is_forgotten; /* the stubs stand for nothing */
 };
 
 /* Add everything that one ledger describes; tables are read from the target. Return: 0 or negative errno. */

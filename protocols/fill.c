@@ -85,33 +85,6 @@ static struct upd_function *add_function(struct upd_function **table, size_t *n)
 	return grow(table, n, sizeof(**table));
 }
 
-void upd_fill_plan(struct upd_target *target, const struct upd_plan *plan)
-{
-	upd_fill_string(&target->patch, plan->patch->id);
-	upd_fill_string(&target->patch_version, plan->patch->version);
-	for (size_t i = 0; i < plan->n_changes; i++) {
-		const struct upd_change *change = &plan->changes[i];
-		struct upd_function *function =
-			add_function(&target->functions, &target->n_functions);
-
-		if (!function)
-			return;
-		upd_fill_string(&function->module, change->symbol.module->name);
-		upd_fill_string(&function->build_id, change->symbol.module->build_id_hex);
-		upd_fill_string(&function->name, change->wanted->name);
-		upd_fill_string(&function->new_name, change->wanted->new_name);
-		function->address = change->entry;
-		function->replacement = change->replacement;
-		function->via_jump = change->site.kind == INJ_SITE_LATE;
-	}
-	for (size_t i = 0; i < plan->n_notes; i++) {
-		char **note = grow(&target->notes, &target->n_notes, sizeof(*note));
-
-		if (note)
-			upd_fill_string(note, plan->notes[i]);
-	}
-}
-
 static void fill_sites(struct upd_function **table, size_t *n, const struct inj_ledger *ledger)
 {
 	for (size_t i = 0; i < ledger->record->n_sites; i++) {
@@ -138,6 +111,24 @@ void upd_fill_ledger(struct upd_target *target, const struct inj_ledger *ledger)
 	upd_fill_string(&target->patch_version, inj_ledger_string(ledger, record->patch_version));
 	upd_fill_string(&target->protocol, inj_ledger_string(ledger, record->protocol));
 	fill_sites(&target->functions, &target->n_functions, ledger);
+}
+
+void upd_fill_blueprint(struct upd_target *target, const struct upd_blueprint *blueprint)
+{
+	const char *note = blueprint->notes;
+	const char *end = note + blueprint->sheet->n_note_bytes;
+	const struct dsu_ledger *record = blueprint->record->record;
+
+	upd_fill_string(&target->patch, upd_blueprint_patch_id(blueprint));
+	upd_fill_string(&target->patch_version,
+			inj_ledger_string(blueprint->record, record->patch_version));
+	fill_sites(&target->functions, &target->n_functions, blueprint->record);
+	for (; note < end && target->n_notes < UPD_REPORT_MAX_NOTES; note += strlen(note) + 1) {
+		char **text = grow(&target->notes, &target->n_notes, sizeof(*text));
+
+		if (text)
+			upd_fill_string(text, note);
+	}
 }
 
 static const char *state_of(const struct inj_ledger *ledger)

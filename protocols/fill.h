@@ -2,8 +2,9 @@
 #ifndef UPD_FILL_H
 #define UPD_FILL_H
 
-#include "protocols/plan.h"
+#include "protocols/blueprint.h"
 #include "protocols/report.h"
+#include "protocols/subject.h"
 
 /*
  * Writing into a report. A report that cannot grow for lack of memory keeps what it has: the outcome of an update must
@@ -19,8 +20,8 @@ void upd_fill_phase(struct upd_target *target, const char *name, uint64_t ns);
 void upd_fill_blockers(struct upd_target *target, const struct inj_process *process,
 		       const struct inj_activity *activity, const char *const *names,
 		       size_t n_names);
-/* Patch and functions of a plan, with its notes. */
-void upd_fill_plan(struct upd_target *target, const struct upd_plan *plan);
+/* Patch and functions of a blueprint, with its notes. */
+void upd_fill_blueprint(struct upd_target *target, const struct upd_blueprint *blueprint);
 /* Patch and functions of one ledger. */
 void upd_fill_ledger(struct upd_target *target, const struct inj_ledger *ledger);
 /* All patches that a process remembers, but for reverted ones. */

@@ -11,6 +11,7 @@
 #include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "injector/redirect/return-pad.h"
+#include "protocols/walk.h"
 
 #define MAX_PLANTED 8
 #define MAX_TRIES 16
@@ -35,30 +36,13 @@ static int read_words(const struct upd_subject *subject, inj_addr control,
 			    DSU_N_PADS * sizeof(*words));
 }
 
-/* Does some module bring its own way of unwinding, which knows nothing of us? */
-static bool may_unwind(const struct inj_modules *modules)
-{
-	for (size_t i = 0; i < modules->n_items; i++) {
-		const struct inj_module *module = modules->items[i];
-
-		if (module->kind == INJ_MODULE_VDSO || module->kind == INJ_MODULE_INTERPRETER ||
-		    strcmp(module->name, "libc.so.6") == 0)
-			continue;
-		if (inj_elf_n_sections(module->elf) == 0 ||
-		    inj_elf_section_named(module->elf, ".gcc_except_table") ||
-		    inj_elf_section_named(module->elf, ".gopclntab"))
-			return true;
-	}
-	return false;
-}
-
 void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record, bool registered,
-		   const struct inj_modules *modules)
+		   const struct upd_unwinder *unwinder)
 {
 	const struct dsu_ledger_area *areas = (const void *)((const uint8_t *)record + record->areas);
 
 	*pads = (struct upd_pads){ .control = record->control,
-				   .may_plant = registered || !may_unwind(modules),
+				   .may_plant = registered || !unwinder->may_unwind,
 				   .passes = record->flags & DSU_LEDGER_PADS_PASS };
 	for (size_t i = 0; i < record->n_areas; i++)
 		if (areas[i].kind == DSU_AREA_PADS &&
@@ -136,8 +120,7 @@ static bool find_return(const struct upd_pads *pads, struct upd_subject *subject
 	uint64_t found;
 
 	if (frame + 1 >= MAX_FRAMES ||
-	    inj_walker_stack(subject->walker, hold, index, frames, MAX_FRAMES, &n, &reliable,
-			     NULL) != 0 ||
+	    upd_walk_stack(subject, hold, index, frames, MAX_FRAMES, &n, &reliable, NULL) != 0 ||
 	    !reliable || frame + 1 >= n || !frames[frame + 1].is_call || frames[frame + 1].cfa < 8 ||
 	    frames[frame + 1].cfa % 8 != 0)
 		return false;
@@ -145,7 +128,7 @@ static bool find_return(const struct upd_pads *pads, struct upd_subject *subject
 	*ret_slot = frames[frame + 1].cfa - 8;
 	*ret_back = frames[frame + 1].pc;
 	/* Without a personality routine an exception on its way to that very caller would stop at the pad and abort. */
-	if (!pads->passes && inj_walker_handles_exceptions(subject->walker, *ret_back))
+	if (!pads->passes && upd_walk_handles_exceptions(subject, *ret_back))
 		return false;
 	/* Only an ordinary return address: not one of ours, not one that the walk translated. */
 	return inj_mem_read(subject->process, *ret_slot, &found, sizeof(found)) == 0 &&

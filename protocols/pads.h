@@ -5,6 +5,7 @@
 #include "injector/abi/ledger.h"
 #include "injector/stop/tracer.h"
 #include "protocols/subject.h"
+#include "protocols/unwinder.h"
 
 /*
  * Catching a thread as it leaves a function that is nearly always on its stack: while it is held, the return address of
@@ -28,7 +29,7 @@ struct upd_pads {
  * programs in which nothing unwinds: C programs without exception tables.
  */
 void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record, bool registered,
-		   const struct inj_modules *modules);
+		   const struct upd_unwinder *unwinder);
 
 /*
  * Plant pads for the threads that block.

@@ -58,19 +58,6 @@ static int bind_tls(const struct upd_subject *subject, const struct inj_external
 	return 0;
 }
 
-static int remember_ifunc(struct upd_plan *plan, size_t external, inj_addr resolver,
-			  struct inj_why *why)
-{
-	struct upd_pending_ifunc *grown =
-		reallocarray(plan->ifuncs, plan->n_ifuncs + 1, sizeof(*grown));
-
-	if (!grown)
-		return inj_broke(why, -ENOMEM, "making a plan");
-	plan->ifuncs = grown;
-	grown[plan->n_ifuncs++] = (struct upd_pending_ifunc){ external, resolver };
-	return 0;
-}
-
 static int bind_one(const struct upd_subject *subject, struct upd_plan *plan, size_t i,
 		    struct inj_why *why)
 {
@@ -92,8 +79,10 @@ static int bind_one(const struct upd_subject *subject, struct upd_plan *plan, si
 		return bind_tls(subject, external, &symbol, binding, why);
 	binding->address = symbol.address;
 	if (symbol.type == STT_GNU_IFUNC &&
-	    inj_resolve_ifunc_bound(subject->modules, &symbol, &binding->address) != 0)
-		return remember_ifunc(plan, i, symbol.address, why);
+	    inj_resolve_ifunc_bound(subject->modules, &symbol, &binding->address) != 0) {
+		binding->resolver = symbol.address;
+		plan->n_ifuncs++;
+	}
 	return 0;
 }
 

@@ -7,6 +7,9 @@
 #include "protocols/plan.h"
 
 #include <stdarg.h>
+#include <sys/mman.h>
+
+#include "protocols/blueprint.h"
 
 static int refuse_applied(const struct upd_subject *subject, const struct inj_patch *patch,
 			  struct inj_why *why)
@@ -29,6 +32,19 @@ static int refuse_unknown(const struct upd_subject *subject, struct inj_why *why
 	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
 			  "Process %d carries %zu update(s) made by a newer dsud. Use that version.",
 			  subject->pid, subject->history.n_unknown);
+}
+
+/* What was free when the facts were read may be taken by now; addresses are chosen by the newest map. */
+static int look_again(struct upd_subject *subject, struct inj_why *why)
+{
+	struct inj_maps *maps;
+	int r = inj_maps_read(subject->process, &maps, why);
+
+	if (r != 0)
+		return r;
+	inj_maps_free(subject->maps);
+	subject->maps = maps;
+	return 0;
 }
 
 int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
@@ -59,6 +75,8 @@ int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
 	if (r == 0)
 		r = upd_plan_bind(subject, plan, &why);
 	if (r == 0)
+		r = look_again(subject, &why);
+	if (r == 0)
 		r = upd_plan_place(subject, plan, &why);
 	if (r == 0)
 		r = upd_plan_record(subject, plan, update_id, n_members, protocol, &why);
@@ -74,6 +92,27 @@ int upd_change_add_part(struct upd_change *change, struct inj_range range)
 	change->parts = grown;
 	grown[change->n_parts++] = range;
 	return 0;
+}
+
+int upd_plan_write(const struct upd_plan *plan, void **ret_bytes, size_t *ret_n, struct inj_why *why)
+{
+	INJ_CLEANUP(inj_late_words_deinit) struct inj_late_words late = {};
+	const size_t n = plan->image->bytes;
+	/* Large and empty for the most part, as .bss is. */
+	uint8_t *image = mmap(NULL, n, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int r;
+
+	if (image == MAP_FAILED)
+		return inj_broke(why, -errno, "linking the patch");
+	r = inj_image_link(plan->image, plan->image_base, plan->bindings, image, &late, why);
+	if (r == 0) {
+		r = upd_blueprint_write(plan, &late, image, ret_bytes, ret_n);
+		if (r < 0)
+			inj_broke(why, r, "writing the plan down");
+	}
+	munmap(image, n);
+	return r;
 }
 
 void upd_plan_note(struct upd_plan *plan, const char *format, ...)
@@ -107,7 +146,6 @@ void upd_plan_free(struct upd_plan *plan)
 	free(plan->changes);
 	free(plan->twins);
 	free(plan->bindings);
-	free(plan->ifuncs);
 	free(plan->ledger_bytes);
 	free(plan);
 }

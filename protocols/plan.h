@@ -42,12 +42,6 @@ struct upd_twin {
 	inj_addr address;
 };
 
-/* An IFUNC that no module of the target has bound yet: its resolver is run there once memory is staged. */
-struct upd_pending_ifunc {
-	size_t external; /* index of the binding */
-	inj_addr resolver;
-};
-
 /* Sites that can share one area of stubs. */
 struct upd_cluster {
 	struct inj_range near;
@@ -76,8 +70,7 @@ struct upd_plan {
 	struct upd_code *codes;
 	size_t n_codes;
 	struct inj_binding *bindings; /* one per external of the patch */
-	struct upd_pending_ifunc *ifuncs;
-	size_t n_ifuncs;
+	size_t n_ifuncs;               /* bindings that no module of the target has made yet */
 	struct upd_cluster clusters[UPD_MAX_CLUSTERS];
 	size_t n_clusters;
 	struct dsu_ledger_area areas[DSU_N_UNWIND_OBJECTS + 20];
@@ -111,6 +104,12 @@ struct upd_plan {
 int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
 		  const uint8_t update_id[16], uint32_t n_members, const char *protocol);
 void upd_plan_free(struct upd_plan *plan);
+
+/*
+ * Link the patch for its place and write the whole plan down as a blueprint.
+ * plan: made. ret_bytes: malloc'ed, the caller's. Return: 0. Errors: as for linking, -ENOMEM, -E2BIG.
+ */
+int upd_plan_write(const struct upd_plan *plan, void **ret_bytes, size_t *ret_n, struct inj_why *why);
 
 /* Steps of upd_plan_make(), in their own files. */
 int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);

@@ -10,38 +10,47 @@
 
 #include "injector/redirect/promote.h"
 #include "injector/redirect/site.h"
-#include "protocols/plan.h"
 
-static int copy_stubs(const struct upd_plan *plan, struct upd_promotion *ret)
+static int copy_stubs(const struct upd_blueprint *blueprint, const struct dsu_ledger_area *from,
+		      struct upd_promotion *ret)
 {
-	for (size_t i = 0; i < plan->n_clusters; i++) {
-		const struct upd_cluster *cluster = &plan->clusters[i];
-		struct upd_promoted_area *area = &ret->areas[i];
+	const uint8_t *bytes = upd_blueprint_bytes(blueprint, from->offset, from->bytes);
+	struct upd_promoted_area *area = &ret->areas[ret->n_areas];
 
-		area->bytes = malloc(cluster->stubs_bytes);
-		if (!area->bytes)
-			return -ENOMEM;
-		memcpy(area->bytes, cluster->stubs_data, cluster->stubs_bytes);
-		area->address = cluster->stubs;
-		area->n_bytes = cluster->stubs_bytes;
-		ret->n_areas++;
-	}
+	if (!bytes)
+		return -EINVAL;
+	area->bytes = malloc(from->bytes);
+	if (!area->bytes)
+		return -ENOMEM;
+	memcpy(area->bytes, bytes, from->bytes);
+	area->address = from->address;
+	area->n_bytes = from->bytes;
+	ret->n_areas++;
 	return 0;
 }
 
-int upd_promotion_prepare(const struct upd_plan *plan, struct upd_promotion *ret)
+static void promote_site(const struct upd_promotion *promotion, const struct dsu_ledger_site *site)
 {
+	for (size_t i = 0; i < promotion->n_areas; i++) {
+		const struct upd_promoted_area *area = &promotion->areas[i];
+
+		if (site->stub - area->address < area->n_bytes)
+			inj_stub_promote(area->bytes + (site->stub - area->address), site->stub_bytes);
+	}
+}
+
+int upd_promotion_prepare(const struct upd_blueprint *blueprint, struct upd_promotion *ret)
+{
+	const struct inj_ledger *ledger = blueprint->record;
 	int r;
 
-	*ret = (struct upd_promotion){ .areas = calloc(plan->n_clusters + 1, sizeof(*ret->areas)) };
-	r = ret->areas ? copy_stubs(plan, ret) : -ENOMEM;
-	for (size_t i = 0; r == 0 && i < plan->n_changes; i++) {
-		const struct upd_change *change = &plan->changes[i];
-		const struct upd_promoted_area *area = &ret->areas[change->cluster];
-
-		inj_stub_promote(area->bytes + (change->stub_address - area->address),
-				 change->stub.n_bytes);
-	}
+	*ret = (struct upd_promotion){ .areas = calloc(ledger->record->n_areas, sizeof(*ret->areas)) };
+	r = ret->areas ? 0 : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < ledger->record->n_areas; i++)
+		if (ledger->areas[i].kind == DSU_AREA_STUBS)
+			r = copy_stubs(blueprint, &ledger->areas[i], ret);
+	for (size_t i = 0; r == 0 && i < ledger->record->n_sites; i++)
+		promote_site(ret, &ledger->sites[i]);
 	return r;
 }
 

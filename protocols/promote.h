@@ -2,6 +2,7 @@
 #ifndef UPD_PROMOTE_H
 #define UPD_PROMOTE_H
 
+#include "protocols/blueprint.h"
 #include "protocols/subject.h"
 
 /*
@@ -18,14 +19,14 @@ struct upd_promotion {
 };
 
 /*
- * Make the promoted form of all stubs of a plan.
- * plan: finished; ret: free with upd_promotion_deinit(), on failure too.
+ * Make the promoted form of all stubs of a blueprint.
+ * blueprint: checked; ret: free with upd_promotion_deinit(), on failure too.
  * State: any.
  * Return: 0.
  * Errors: -ENOMEM.
  * Source: none.
  */
-int upd_promotion_prepare(const struct upd_plan *plan, struct upd_promotion *ret);
+int upd_promotion_prepare(const struct upd_blueprint *blueprint, struct upd_promotion *ret);
 void upd_promotion_deinit(struct upd_promotion *promotion);
 
 /*

@@ -13,6 +13,7 @@
 #include "injector/base/clock.h"
 #include "injector/base/fault-point.h"
 #include "protocols/fill.h"
+#include "protocols/walk.h"
 
 #define FIRST_PAUSE_NS 500000ull
 #define LONGEST_PAUSE_NS 20000000ull
@@ -20,32 +21,6 @@
 #define WITHDRAW_NS 1000000000ull
 /* Most functions are left within the first pauses; pads are for the others. */
 #define ATTEMPTS_BEFORE_PADS 4
-
-int upd_walker_prepare(struct upd_subject *subject)
-{
-	struct inj_why why = {};
-	int r = 0;
-
-	inj_walker_free(INJ_TAKE(subject->walker));
-	upd_code_map_deinit(&subject->code_map);
-	for (size_t i = 0; r == 0 && i < subject->history.n_ledgers; i++)
-		if (subject->history.ledgers[i]->complete)
-			r = upd_code_map_add(&subject->code_map, subject->process,
-					     subject->history.ledgers[i]);
-	if (r == -E2BIG)
-		return upd_subject_fail(subject,
-			inj_refuse(&why, INJ_UNSUPPORTED_PROCESS,
-				   "The records of updates in process %d speak of more code than any patch has; "
-				   "they are forged. Restart it.", subject->pid), &why);
-	if (r < 0)
-		return upd_subject_fail(subject, inj_broke(&why, r, "reading our code in process %d",
-							   subject->pid), &why);
-	upd_code_map_seal(&subject->code_map);
-	r = inj_walker_new(subject->process, subject->maps, subject->modules,
-			   subject->code_map.tables, subject->code_map.n_tables,
-			   upd_code_map_translate, &subject->code_map, &subject->walker, &why);
-	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
-}
 
 /* What one attempt found in one target. */
 struct finding {
@@ -67,9 +42,8 @@ static int look(struct upd_run *run, const struct upd_switch *what, const struct
 {
 	for (size_t i = 0; i < run->n_subjects; i++) {
 		const struct upd_watch_list *list = &what->lists[i];
-		int r = inj_walker_find(run->subjects[i].walker, &holds[i], list->watches,
-					list->n_watches, run->hold_budget_ns,
-					&findings[i].activity, why);
+		int r = upd_walk_find(&run->subjects[i], &holds[i], list->watches, list->n_watches,
+				      run->hold_budget_ns, &findings[i].activity, why);
 
 		if (r != 0)
 			return r;

@@ -46,7 +46,4 @@ int upd_quiesce(struct upd_run *run, const struct upd_switch *what);
 /* One look at what is watched, for questions: blockers go into the report, nothing counts as a failure but a broken hold. */
 int upd_quiesce_look(struct upd_run *run, const struct upd_switch *what);
 
-/* Prepare the walker of a subject: its own code map from all its ledgers, then the tables of all modules. */
-int upd_walker_prepare(struct upd_subject *subject);
-
 #endif

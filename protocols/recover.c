@@ -23,6 +23,7 @@
 #include "protocols/guard.h"
 #include "protocols/stage.h"
 #include "protocols/uninstall.h"
+#include "protocols/walk.h"
 
 #define RECOVER_NS 5000000000ull
 
@@ -78,7 +79,7 @@ static int restore_sites(struct upd_run *run, struct upd_subject *subject,
 	/* Where it cannot be armed any more, whole code is still better than what is there. */
 	if (removal.needs_guard)
 		upd_guard_arm(run, subject, &holds[0], &armed, NULL);
-	upd_pads_init(&pads, ledger->record, false, subject->modules);
+	upd_pads_init(&pads, ledger->record, false, &(struct upd_unwinder){});
 	if (pads.code && upd_pads_withdraw(subject, pads.control, pads.code) < 0)
 		r = inj_broke(&why, -EIO, "putting return addresses of process %d back",
 			      subject->pid);
@@ -98,7 +99,7 @@ static int is_in_use(struct upd_run *run, struct upd_subject *subject,
 	struct inj_activity activity = {};
 	struct inj_hold *holds;
 	struct inj_why why = {};
-	int r = upd_walker_prepare(subject);
+	int r = upd_walk_prepare(subject);
 
 	if (r != 0)
 		return r;
@@ -115,8 +116,8 @@ static int is_in_use(struct upd_run *run, struct upd_subject *subject,
 		r = inj_tracer_hold(run->tracer, &process, 1, run->deadline_ns, run->hold_budget_ns,
 				    &holds, &why);
 	if (r == 0) {
-		r = inj_walker_find(subject->walker, &holds[0], list.watches, list.n_watches,
-				    run->hold_budget_ns, &activity, &why);
+		r = upd_walk_find(subject, &holds[0], list.watches, list.n_watches,
+				  run->hold_budget_ns, &activity, &why);
 		*ret = activity.n_hits > 0;
 		inj_activity_deinit(&activity);
 		inj_tracer_release(run->tracer, NULL);
@@ -366,7 +367,7 @@ static int prepare_rejoin(const struct inj_journal_view *view, struct upd_subjec
 
 	if (r != 0)
 		return upd_subject_fail(subject, r, &why);
-	r = upd_walker_prepare(subject);
+	r = upd_walk_prepare(subject);
 	if (r != 0 || !ledger || !ledger->complete || !inj_ledger_active(ledger))
 		return r;
 	removal->ledger = ledger;

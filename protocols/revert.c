@@ -10,10 +10,12 @@
 
 #include "injector/base/clock.h"
 #include "injector/base/fault-point.h"
+#include "protocols/draw.h"
 #include "protocols/fill.h"
 #include "protocols/quiesce.h"
 #include "protocols/stage.h"
 #include "protocols/uninstall.h"
+#include "protocols/walk.h"
 
 /* A patch without a name of its own is called as its file; what it is, a shared object, need not be said. */
 static const struct inj_ledger *find_active(const struct upd_subject *subject, const char *patch_id)
@@ -66,7 +68,7 @@ static int prepare_one(struct upd_subject *subject, const char *patch_id, struct
 		if (r != 0)
 			return upd_subject_fail(subject, r, &why);
 	}
-	r = upd_walker_prepare(subject);
+	r = upd_walk_prepare(subject);
 	if (r == 0)
 		r = upd_removal_prepare(subject, removal, list);
 	return r;
@@ -111,13 +113,17 @@ int upd_revert_ledgers(struct upd_run *run, struct upd_removal *removals,
 	};
 	int r;
 
-	for (size_t i = 0; pads && i < run->n_subjects; i++)
-		if (removals[i].ledger)
-			upd_pads_init(&pads[i], removals[i].ledger->record,
-				      removals[i].ledger->control.unwind_state ==
-					      DSU_UNWIND_REGISTERED,
-				      run->subjects[i].modules);
+	for (size_t i = 0; pads && i < run->n_subjects; i++) {
+		struct upd_unwinder unwinder = { .may_unwind = true };
+		bool registered;
 
+		if (!removals[i].ledger)
+			continue;
+		registered = removals[i].ledger->control.unwind_state == DSU_UNWIND_REGISTERED;
+		if (!registered)
+			upd_look_for_unwinder(&run->subjects[i], false, &unwinder, NULL);
+		upd_pads_init(&pads[i], removals[i].ledger->record, registered, &unwinder);
+	}
 	run->action = removals;
 	r = upd_quiesce(run, &what);
 	run->action = NULL;

@@ -4,14 +4,15 @@
 
 #include "injector/stop/tracer.h"
 #include "injector/txn/journal.h"
-#include "protocols/plan.h"
+#include "injector/image/patch.h"
+#include "protocols/subject.h"
 #include "protocols/update.h"
 
 /* One request on its way: what all phases share. */
 struct upd_run {
 	const struct upd_request *request;
 	const char *protocol;
-	struct inj_patch *patch;      /* apply, check; NULL else */
+	char patch_id[INJ_PATCH_ID_MAX]; /* of the request's patch, printable; "" while unknown */
 	struct upd_subject *subjects; /* one per pid of the request, in its order */
 	size_t n_subjects;
 	struct upd_report *report;    /* targets in the same order */

@@ -12,12 +12,15 @@
 
 #include "injector/base/clock.h"
 #include "injector/base/fault-point.h"
+#include "injector/redirect/site.h"
+#include "protocols/draw.h"
 #include "protocols/fill.h"
 #include "protocols/guard.h"
 #include "protocols/promote.h"
 #include "protocols/quiesce.h"
 #include "protocols/stage.h"
 #include "protocols/uninstall.h"
+#include "protocols/walk.h"
 
 #define UNDO_NS 2000000000ull
 #define SETTLE_NS 1000000000ull
@@ -31,8 +34,7 @@ static int plan_all(struct upd_run *run)
 		struct upd_subject *subject = &run->subjects[i];
 
 		if (subject->code == 0)
-			upd_plan_make(subject, run->patch, run->request->update_id,
-				      (uint32_t)run->n_subjects, run->protocol);
+			upd_draw(run, subject, (uint32_t)run->n_subjects);
 	}
 	return upd_run_failed(run);
 }
@@ -40,8 +42,8 @@ static int plan_all(struct upd_run *run)
 static void fill_plans(struct upd_run *run)
 {
 	for (size_t i = 0; i < run->n_subjects; i++)
-		if (run->subjects[i].plan)
-			upd_fill_plan(&run->report->targets[i], run->subjects[i].plan);
+		if (run->subjects[i].blueprint)
+			upd_fill_blueprint(&run->report->targets[i], run->subjects[i].blueprint);
 }
 
 /* Nothing of the failed plan is left in the target: forget it, look again, make another. */
@@ -50,17 +52,16 @@ static int plan_again(struct upd_run *run, size_t index)
 	struct upd_subject *subject = &run->subjects[index];
 	int r;
 
-	upd_plan_free(INJ_TAKE(subject->plan));
+	upd_blueprint_free(INJ_TAKE(subject->blueprint));
 	inj_space_deinit(&subject->space);
 	subject->code = 0;
 	subject->why = (struct inj_why){};
 	r = upd_subject_refresh(subject);
 	if (r == 0)
-		r = upd_plan_make(subject, run->patch, run->request->update_id,
-				  (uint32_t)run->n_subjects, run->protocol);
+		r = upd_draw(run, subject, (uint32_t)run->n_subjects);
 	if (r != 0)
 		return r;
-	inj_journal_ledger(run->journal, index, subject->plan->ledger);
+	inj_journal_ledger(run->journal, index, subject->blueprint->ledger);
 	return upd_run_mark(run, INJ_JOURNAL_STAGING);
 }
 
@@ -102,7 +103,7 @@ static void undo_one(struct upd_run *run, struct upd_subject *subject)
 		return;
 	}
 	for (size_t i = 0; i < subject->history.n_ledgers; i++)
-		if (subject->history.ledgers[i]->address == subject->plan->ledger) {
+		if (subject->history.ledgers[i]->address == subject->blueprint->ledger) {
 			upd_undo_ledger(run, subject, subject->history.ledgers[i]);
 			return;
 		}
@@ -119,21 +120,24 @@ static void unstage_all(struct upd_run *run)
 
 static int watch_changes(const struct upd_subject *subject, struct upd_watch_list *list)
 {
-	const struct upd_plan *plan = subject->plan;
+	const struct upd_sheet *sheet = subject->blueprint->sheet;
+	const struct inj_ledger *ledger = subject->blueprint->record;
+	const size_t n = ledger->record->n_sites;
 	int r = 0;
 
-	list->names = calloc(plan->n_changes, sizeof(*list->names));
+	list->names = calloc(n, sizeof(*list->names));
 	if (!list->names)
 		return -ENOMEM;
-	list->n_names = plan->n_changes;
-	for (size_t i = 0; r == 0 && i < plan->n_changes; i++) {
-		const struct upd_change *change = &plan->changes[i];
-		const struct inj_range code = { change->entry, change->entry + change->size };
+	list->n_names = n;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct dsu_ledger_site *site = &ledger->sites[i];
+		const struct inj_range code = { site->address, site->address + site->size };
 
-		list->names[i] = change->wanted->name;
+		list->names[i] = inj_ledger_string(ledger, site->name);
 		r = upd_watch_add(list, code, (unsigned)i, true);
-		for (size_t j = 0; r == 0 && j < change->n_parts; j++)
-			r = upd_watch_add(list, change->parts[j], (unsigned)i, false);
+		for (size_t j = 0; r == 0 && j < sheet->n_parts; j++)
+			if (subject->blueprint->parts[j].site == i)
+				r = upd_watch_add(list, subject->blueprint->parts[j].code, (unsigned)i, false);
 	}
 	upd_watch_seal(list);
 	return r;
@@ -154,10 +158,10 @@ struct commit {
 	size_t n_targets;
 };
 
-static void prepare_copies(const struct upd_plan *plan, struct prepared *prepared)
+static void prepare_copies(const struct inj_ledger *ledger, struct prepared *prepared)
 {
-	for (size_t i = 0; i < plan->n_changes; i++) {
-		const struct inj_site *site = &plan->changes[i].site;
+	for (size_t i = 0; i < ledger->record->n_sites; i++) {
+		const struct dsu_ledger_site *site = &ledger->sites[i];
 
 		if (site->n_covered)
 			prepared->copies[prepared->n_copies++] = (struct inj_code_copy){
@@ -168,24 +172,25 @@ static void prepare_copies(const struct upd_plan *plan, struct prepared *prepare
 
 static int prepare_writes(struct upd_subject *subject, struct prepared *prepared, struct inj_why *why)
 {
-	const struct upd_plan *plan = subject->plan;
+	const struct upd_blueprint *blueprint = subject->blueprint;
+	const struct inj_ledger *ledger = blueprint->record;
 	int r;
 
-	prepared->writes = calloc(2 * plan->n_changes, sizeof(*prepared->writes));
-	prepared->copies = calloc(plan->n_changes, sizeof(*prepared->copies));
-	if (!prepared->writes || !prepared->copies || upd_promotion_prepare(plan, &prepared->promotion) < 0)
+	prepared->writes = calloc(2 * (size_t)ledger->record->n_sites, sizeof(*prepared->writes));
+	prepared->copies = calloc(ledger->record->n_sites, sizeof(*prepared->copies));
+	if (!prepared->writes || !prepared->copies ||
+	    upd_promotion_prepare(blueprint, &prepared->promotion) < 0)
 		return inj_broke(why, -ENOMEM, "preparing process %d", subject->pid);
-	prepare_copies(plan, prepared);
+	prepare_copies(ledger, prepared);
 	/* Jumps without an old path act at once, so they come last. */
 	for (int late = 0; late < 2; late++)
-		for (size_t i = 0; i < plan->n_changes; i++) {
-			const struct upd_change *change = &plan->changes[i];
+		for (size_t i = 0; i < ledger->record->n_sites; i++) {
+			const struct dsu_ledger_site *site = &ledger->sites[i];
 
-			if ((change->site.kind == INJ_SITE_LATE) != (late == 1))
+			if ((site->kind == INJ_SITE_LATE) != (late == 1))
 				continue;
-			memcpy(&prepared->writes[prepared->n_writes], change->writes,
-			       change->n_writes * sizeof(*change->writes));
-			prepared->n_writes += change->n_writes;
+			for (size_t j = 0; j < site->n_writes; j++)
+				upd_write_of(site, j, &prepared->writes[prepared->n_writes++]);
 		}
 	r = inj_writer_compare(subject->writer, prepared->copies, prepared->n_copies, why);
 	if (r != 0)
@@ -206,7 +211,7 @@ static uint64_t wall_clock_ns(void)
 static int check_same_program(struct upd_subject *subject)
 {
 	struct inj_why why = {};
-	int r = upd_subject_check_program(subject, subject->plan->control, subject->plan->ledger, &why);
+	int r = upd_subject_check_program(subject, subject->blueprint->control, subject->blueprint->ledger, &why);
 
 	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
 }
@@ -217,7 +222,7 @@ static int install_one(struct upd_run *run, struct upd_subject *subject,
 	struct inj_why why = {};
 	int r = inj_writer_compare(subject->writer, prepared->copies, prepared->n_copies, &why);
 
-	if (r == 0 && subject->plan->needs_guard)
+	if (r == 0 && subject->blueprint->needs_guard)
 		r = upd_guard_arm(run, subject, hold, &prepared->armed, &why);
 	if (r == 0)
 		r = inj_writer_install(subject->writer, prepared->writes, prepared->n_writes, &why);
@@ -228,7 +233,7 @@ static int install_one(struct upd_run *run, struct upd_subject *subject,
 static int commit_one(struct upd_subject *subject, const struct upd_promotion *promotion,
 		      uint64_t applied_at_ns)
 {
-	const inj_addr control = subject->plan->control;
+	const inj_addr control = subject->blueprint->control;
 	struct inj_why why = {};
 	int r = inj_writer_store(subject->writer,
 				 control + offsetof(struct dsu_control, applied_at_ns),
@@ -273,7 +278,7 @@ static int decide(struct upd_run *run)
 static bool ready(const struct upd_run *run, size_t i, const struct inj_hold *hold,
 		  struct inj_why *why)
 {
-	return !run->subjects[i].plan->needs_guard || !inj_guard_must_wait(run->tracer, hold, why);
+	return !run->subjects[i].blueprint->needs_guard || !inj_guard_must_wait(run->tracer, hold, why);
 }
 
 static int act(struct upd_run *run, const struct inj_hold *holds)
@@ -310,7 +315,7 @@ static int prepare_all(struct upd_run *run, struct commit *commit, struct upd_wa
 	for (size_t i = 0; i < run->n_subjects; i++) {
 		struct upd_subject *subject = &run->subjects[i];
 		struct inj_why why = {};
-		int r = upd_walker_prepare(subject);
+		int r = upd_walk_prepare(subject);
 
 		if (r != 0)
 			return r;
@@ -354,9 +359,9 @@ static int switch_all(struct upd_run *run)
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < run->n_subjects; i++)
-		upd_pads_init(&pads[i], run->subjects[i].plan->ledger_bytes,
-			      run->subjects[i].plan->unwinder.tell != 0,
-			      run->subjects[i].modules);
+		upd_pads_init(&pads[i], run->subjects[i].blueprint->record->record,
+			      run->subjects[i].blueprint->unwinder.tell != 0,
+			      &run->subjects[i].blueprint->unwinder);
 	run->action = &commit;
 	r = prepare_all(run, &commit, lists);
 	if (r == 0)
@@ -377,11 +382,11 @@ static void settle_all(struct upd_run *run)
 		struct upd_subject *subject = &run->subjects[i];
 		struct inj_why why = {};
 
-		if (subject->code != 0 || !subject->plan->scratch ||
+		if (subject->code != 0 || !subject->blueprint->scratch ||
 		    upd_subject_refresh(subject) != 0)
 			continue;
 		for (size_t j = 0; j < subject->history.n_ledgers; j++)
-			if (subject->history.ledgers[j]->address == subject->plan->ledger)
+			if (subject->history.ledgers[j]->address == subject->blueprint->ledger)
 				upd_drop_scratch(subject, subject->history.ledgers[j],
 						 inj_now_ns() + SETTLE_NS, &why);
 	}
@@ -396,7 +401,7 @@ static void look_all(struct upd_run *run)
 	int r = lists ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++) {
-		r = upd_walker_prepare(&run->subjects[i]);
+		r = upd_walk_prepare(&run->subjects[i]);
 		if (r == 0)
 			r = watch_changes(&run->subjects[i], &lists[i]);
 	}
@@ -427,7 +432,7 @@ void upd_apply(struct upd_run *run)
 	r = plan_all(run);
 	upd_run_phase_done(run, "plan");
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
-		inj_journal_ledger(run->journal, i, run->subjects[i].plan->ledger);
+		inj_journal_ledger(run->journal, i, run->subjects[i].blueprint->ledger);
 	if (r == 0)
 		r = upd_run_mark(run, INJ_JOURNAL_STAGING);
 	if (r == 0) {

@@ -6,15 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocols/draw.h"
 #include "protocols/fill.h"
 #include "protocols/quiesce.h"
+#include "protocols/walk.h"
 
 #define MAX_FRAMES 64
 #define MAX_STACK_BYTES (256u << 10)
 
 static const char *mark_of(const struct upd_subject *subject, inj_addr pc)
 {
-	const struct upd_plan *plan = subject->plan;
+	const struct upd_blueprint *blueprint = subject->blueprint;
 
 	for (size_t i = 0; i < subject->history.n_ledgers; i++) {
 		const struct inj_ledger *ledger = subject->history.ledgers[i];
@@ -33,8 +35,8 @@ static const char *mark_of(const struct upd_subject *subject, inj_addr pc)
 				return "patched";
 		}
 	}
-	for (size_t i = 0; plan && i < plan->n_changes; i++)
-		if (pc - plan->changes[i].entry < plan->changes[i].size)
+	for (size_t i = 0; blueprint && i < blueprint->record->record->n_sites; i++)
+		if (pc - blueprint->record->sites[i].address < blueprint->record->sites[i].size)
 			return "to-be-patched";
 	return "";
 }
@@ -64,23 +66,43 @@ static bool name_own(const struct upd_subject *subject, inj_addr pc, struct upd_
 	return false;
 }
 
-static void fill_frame(const struct upd_subject *subject, const struct inj_frame *from,
-		       struct upd_frame *frame)
+static inj_addr look_at(const struct inj_frame *frame)
 {
-	const inj_addr look = from->is_call ? from->pc - 1 : from->pc;
-	const struct inj_module *module = inj_modules_at(subject->modules, look);
-	struct inj_symbol symbol;
+	return frame->is_call ? frame->pc - 1 : frame->pc;
+}
 
+static void fill_frame(const struct upd_subject *subject, const struct inj_frame *from,
+		       const struct upd_name *name, struct upd_frame *frame)
+{
 	frame->address = from->pc;
 	upd_fill_string(&frame->function, "");
-	upd_fill_string(&frame->module, module ? module->name : "");
-	upd_fill_string(&frame->mark, mark_of(subject, look));
-	if (name_own(subject, look, frame))
+	upd_fill_string(&frame->module, name->module);
+	upd_fill_string(&frame->mark, mark_of(subject, look_at(from)));
+	if (name_own(subject, look_at(from), frame) || !name->address)
 		return;
-	if (inj_symbol_at(subject->modules, look, &symbol)) {
-		upd_fill_string(&frame->function, symbol.name);
-		frame->offset = from->pc - symbol.address;
-	}
+	upd_fill_string(&frame->function, name->function);
+	frame->offset = from->pc - name->address;
+}
+
+static int fill_frames(struct upd_subject *subject, const struct inj_frame *frames, size_t n,
+		       struct upd_thread *thread, struct inj_why *why)
+{
+	INJ_CLEANUP(upd_names_deinit) struct upd_names names = {};
+	inj_addr addresses[MAX_FRAMES];
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		addresses[i] = look_at(&frames[i]);
+	r = upd_walk_names(subject, addresses, n, &names, why);
+	if (r != 0)
+		return r;
+	thread->frames = calloc(n ? n : 1, sizeof(*thread->frames));
+	if (!thread->frames)
+		return inj_broke(why, -ENOMEM, "listing the frames of thread %d", thread->tid);
+	for (size_t i = 0; i < n; i++)
+		fill_frame(subject, &frames[i], &names.items[i], &thread->frames[i]);
+	thread->n_frames = n;
+	return 0;
 }
 
 static int fill_thread(struct upd_subject *subject, const struct inj_hold *hold, size_t index,
@@ -94,17 +116,8 @@ static int fill_thread(struct upd_subject *subject, const struct inj_hold *hold,
 	thread->tid = hold->threads[index].tid;
 	upd_fill_string(&thread->comm,
 			inj_status_read(subject->process, thread->tid, &status) == 0 ? status.comm : "");
-	r = inj_walker_stack(subject->walker, hold, index, frames, MAX_FRAMES, &n, &thread->reliable,
-			     why);
-	if (r != 0)
-		return r;
-	thread->frames = calloc(n ? n : 1, sizeof(*thread->frames));
-	if (!thread->frames)
-		return inj_broke(why, -ENOMEM, "listing the frames of thread %d", thread->tid);
-	for (size_t i = 0; i < n; i++)
-		fill_frame(subject, &frames[i], &thread->frames[i]);
-	thread->n_frames = n;
-	return 0;
+	r = upd_walk_stack(subject, hold, index, frames, MAX_FRAMES, &n, &thread->reliable, why);
+	return r ? r : fill_frames(subject, frames, n, thread, why);
 }
 
 /* The hold's list dies with the hold; the walk comes after it. */
@@ -131,7 +144,7 @@ static int snapshot(struct upd_run *run, struct upd_subject *subject, struct inj
 
 	if (r != 0)
 		return r;
-	r = inj_walker_snapshot(subject->walker, &holds[0], MAX_STACK_BYTES, why);
+	r = upd_walk_snapshot(subject, &holds[0], MAX_STACK_BYTES, why);
 	if (r == 0)
 		r = copy_hold(&holds[0], ret);
 	inj_tracer_release(run->tracer, &target->held_ns);
@@ -143,7 +156,7 @@ static int list_one(struct upd_run *run, struct upd_subject *subject, struct upd
 {
 	struct inj_hold hold = {};
 	struct inj_why why = {};
-	int r = upd_walker_prepare(subject);
+	int r = upd_walk_prepare(subject);
 
 	if (r != 0)
 		return r;
@@ -177,8 +190,7 @@ void upd_stacks(struct upd_run *run)
 
 		if (subject->code != 0)
 			continue;
-		if (run->patch && upd_plan_make(subject, run->patch, run->request->update_id, 1,
-						run->protocol) != 0)
+		if (run->request->patch_fd >= 0 && upd_draw(run, subject, 1) != 0)
 			continue;
 		list_one(run, subject, &run->report->targets[i]);
 	}

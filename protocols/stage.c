@@ -18,77 +18,68 @@
 /* Undoing is worth waiting for, whatever the deadline of the update was. */
 #define UNSTAGE_NS 2000000000ull
 
-static void fill_control(const struct upd_plan *plan, uint8_t *view)
+static void fill_control(const struct upd_blueprint *blueprint, uint8_t *view)
 {
+	const struct inj_ledger *ledger = blueprint->record;
 	struct dsu_control control = {
 		.magic = DSU_CONTROL_MAGIC,
 		.phase = DSU_PHASE_STAGED,
-		.sequence = plan->sequence,
-		.ledger = plan->ledger,
+		.sequence = blueprint->sheet->sequence,
+		.ledger = blueprint->ledger,
 	};
 
-	memcpy(view + plan->areas[0].offset, &control, sizeof(control));
-	memcpy(view + plan->areas[1].offset, plan->ledger_bytes, plan->n_ledger_bytes);
-}
-
-static void fill_stubs(const struct upd_plan *plan, uint8_t *view)
-{
-	for (size_t i = 0; i < plan->n_clusters; i++) {
-		const struct upd_cluster *cluster = &plan->clusters[i];
-
-		memcpy(view + cluster->stubs_offset, cluster->stubs_data, cluster->stubs_bytes);
-		memcpy(view + cluster->frames_offset, cluster->frames_data, cluster->frames_bytes);
-	}
+	memcpy(view + ledger->areas[0].offset, &control, sizeof(control));
+	memcpy(view + ledger->areas[1].offset, ledger->record, ledger->record->total_bytes);
 }
 
 /* Make, describe and map the memory within one short borrow. */
 static int map_memory(struct upd_subject *subject, uint64_t deadline_ns, struct inj_why *why)
 {
-	const struct upd_plan *plan = subject->plan;
+	const struct upd_blueprint *blueprint = subject->blueprint;
+	const struct inj_ledger *ledger = blueprint->record;
 	INJ_CLEANUP(upd_borrow_guard) struct inj_borrow *borrow = NULL;
 	char name[INJ_PATCH_ID_MAX + 8];
 	int r;
 
-	snprintf(name, sizeof(name), "dsu:%s", plan->patch->id);
+	snprintf(name, sizeof(name), "dsu:%s", upd_blueprint_patch_id(blueprint));
 	r = inj_borrow_open(subject->process, subject->maps, deadline_ns, &borrow, why);
 	if (r == 0)
 		r = upd_subject_check_program(subject, 0, 0, why);
 	if (r == 0)
-		r = inj_space_make(subject->process, borrow, name, plan->memfd_bytes,
+		r = inj_space_make(subject->process, borrow, name, blueprint->sheet->memfd_bytes,
 				   &subject->space, why);
 	if (r != 0)
 		return r;
-	fill_control(plan, subject->space.view);
+	fill_control(blueprint, subject->space.view);
 	subject->staged = true;
-	r = inj_space_map(&subject->space, borrow, plan->areas, plan->n_areas, why);
+	r = inj_space_map(&subject->space, borrow, ledger->areas, ledger->record->n_areas, why);
 	inj_fault_point("staged");
 	return r;
 }
 
-static int choose_ifuncs(struct upd_remote *remote, struct upd_plan *plan, struct inj_why *why)
+/* What the resolver of one word answers; neighbours often ask the same one. */
+static int resolve(struct upd_remote *remote, const struct inj_late_word *words, size_t i,
+		   uint64_t *answer, struct inj_why *why)
 {
-	int r = 0;
+	uint64_t word;
+	int r;
 
-	for (size_t i = 0; r == 0 && i < plan->n_ifuncs; i++) {
-		uint64_t address;
-
-		r = upd_remote_call(remote, plan->ifuncs[i].resolver, 0, 0, &address, why);
-		if (r == 0)
-			plan->bindings[plan->ifuncs[i].external].address = address;
+	if (i == 0 || words[i].resolver != words[i - 1].resolver) {
+		r = upd_remote_call(remote, words[i].resolver, 0, 0, answer, why);
+		if (r != 0)
+			return r;
 	}
-	return r;
-}
-
-static int run_ifunc(void *context, inj_addr resolver, inj_addr *ret, struct inj_why *why)
-{
-	return upd_remote_call(context, resolver, 0, 0, ret, why);
-}
-
-static void fill_pads(const struct upd_plan *plan, uint8_t *view)
-{
-	memcpy(view + plan->pads_offset, plan->pads_data, sizeof(plan->pads_data));
-	memcpy(view + plan->pad_frames_offset, plan->pad_frames_data,
-	       sizeof(plan->pad_frames_data));
+	if (*answer == 0)
+		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
+				  "The resolver at 0x%llx of an indirect function found no implementation for this CPU.",
+				  (unsigned long long)words[i].resolver);
+	word = *answer + (uint64_t)words[i].addend;
+	if (words[i].addend < 0 ? word > *answer : word < *answer)
+		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
+				  "An addend of the patch leads out of the address space; the file is damaged.");
+	memcpy(remote->subject->space.view + remote->subject->blueprint->image_offset + words[i].offset,
+	       &word, sizeof(word));
+	return 0;
 }
 
 /*
@@ -97,62 +88,67 @@ static void fill_pads(const struct upd_plan *plan, uint8_t *view)
  */
 static int finish_late_words(struct upd_subject *subject, struct inj_why *why)
 {
-	const struct upd_plan *plan = subject->plan;
-	INJ_FREE uint64_t *offsets = NULL;
-	size_t n = 0;
-	int r = inj_image_late_words(plan->image, &offsets, &n, why);
+	const struct upd_blueprint *blueprint = subject->blueprint;
+	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		uint64_t word;
+	for (size_t i = 0; r == 0 && i < blueprint->sheet->n_late; i++) {
+		const uint64_t offset = blueprint->late[i].offset;
 
-		memcpy(&word, subject->space.view + plan->image_offset + offsets[i], sizeof(word));
-		r = inj_writer_fill(subject->writer, plan->image_base + offsets[i], &word,
-				    sizeof(word));
+		if (!upd_blueprint_is_writable(blueprint, offset))
+			continue;
+		r = inj_writer_fill(subject->writer, blueprint->image_base + offset,
+				    subject->space.view + blueprint->image_offset + offset,
+				    sizeof(uint64_t));
 		if (r < 0)
 			inj_broke(why, r, "binding indirect functions in process %d", subject->pid);
 	}
 	return r;
 }
 
+static int bind_late_words(struct upd_subject *subject, struct upd_remote *remote, struct inj_why *why)
+{
+	const struct upd_blueprint *blueprint = subject->blueprint;
+	uint64_t answer = 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < blueprint->sheet->n_late; i++)
+		r = resolve(remote, blueprint->late, i, &answer, why);
+	return r == 0 ? finish_late_words(subject, why) : r;
+}
+
 static void note_calls(struct upd_subject *subject, enum dsu_unwind_state state)
 {
 	inj_writer_store(subject->writer,
-			 subject->plan->control + offsetof(struct dsu_control, unwind_state), state);
+			 subject->blueprint->control + offsetof(struct dsu_control, unwind_state), state);
 }
 
 static int end_calls(struct upd_subject *subject, int r)
 {
-	if (subject->plan->scratch && r != INJ_HOOK_FAILED)
+	if (subject->blueprint->scratch && r != INJ_HOOK_FAILED)
 		note_calls(subject, DSU_UNWIND_NONE);
 	return r;
 }
 
 static int link_patch(struct upd_subject *subject, struct upd_remote *remote, struct inj_why *why)
 {
-	struct upd_plan *plan = subject->plan;
+	const struct upd_blueprint *blueprint = subject->blueprint;
 	int r;
 
 	/* A call that does not come back leaves a thread on our memory, which must stay then. */
-	if (plan->scratch)
+	if (blueprint->scratch)
 		note_calls(subject, DSU_UNWIND_CHANGING);
-	r = choose_ifuncs(remote, plan, why);
-	if (r != 0)
-		return end_calls(subject, r);
-	fill_stubs(plan, subject->space.view);
-	fill_pads(plan, subject->space.view);
-	r = inj_image_link(plan->image, plan->image_base, plan->bindings, run_ifunc, remote,
-			   subject->space.view + plan->image_offset, why);
+	upd_blueprint_fill(blueprint, subject->space.view);
+	r = bind_late_words(subject, remote, why);
 	inj_fault_point("linked");
-	r = end_calls(subject, r);
-	return r == 0 ? finish_late_words(subject, why) : r;
+	return end_calls(subject, r);
 }
 
 static int stage(struct upd_subject *subject, uint64_t deadline_ns, struct inj_why *why)
 {
-	struct upd_plan *plan = subject->plan;
+	const struct upd_blueprint *blueprint = subject->blueprint;
 	INJ_CLEANUP(upd_remote_deinit) struct upd_remote remote = {
-		.subject = subject, .pad = plan->call_pad, .avoid = plan->unwinder.locked,
-		.stack_top = plan->scratch + plan->scratch_bytes, .deadline_ns = deadline_ns,
+		.subject = subject, .pad = blueprint->call_pad, .avoid = blueprint->unwinder.locked,
+		.stack_top = blueprint->scratch + blueprint->scratch_bytes, .deadline_ns = deadline_ns,
 	};
 	int r = 0;
 
@@ -168,7 +164,7 @@ static int stage(struct upd_subject *subject, uint64_t deadline_ns, struct inj_w
 	r = inj_space_seal(&subject->space);
 	if (r < 0)
 		return inj_broke(why, r, "sealing the memory of the patch");
-	return upd_unwinder_tell(&remote, &plan->unwinder, plan->ledger_bytes, why);
+	return upd_unwinder_tell(&remote, &blueprint->unwinder, blueprint->record->record, why);
 }
 
 int upd_stage(struct upd_subject *subject, uint64_t deadline_ns)
@@ -202,7 +198,7 @@ int upd_unmap_ledger(struct upd_subject *subject, const struct inj_ledger *ledge
 static const struct inj_ledger *find_own(const struct upd_subject *subject)
 {
 	for (size_t i = 0; i < subject->history.n_ledgers; i++)
-		if (subject->history.ledgers[i]->address == subject->plan->ledger)
+		if (subject->history.ledgers[i]->address == subject->blueprint->ledger)
 			return subject->history.ledgers[i];
 	return NULL;
 }
@@ -210,12 +206,13 @@ static const struct inj_ledger *find_own(const struct upd_subject *subject)
 /* The record was never complete: take what is there. */
 static int unmap_plan(struct upd_subject *subject, uint64_t deadline_ns, struct inj_why *why)
 {
+	const struct inj_ledger *ledger = subject->blueprint->record;
 	INJ_CLEANUP(upd_borrow_guard) struct inj_borrow *borrow = NULL;
 	int r = inj_borrow_open(subject->process, subject->maps, deadline_ns, &borrow, why);
 
 	if (r == 0)
-		r = inj_space_unmap(subject->process, borrow, subject->plan->areas,
-				    subject->plan->n_areas, why);
+		r = inj_space_unmap(subject->process, borrow, ledger->areas,
+				    ledger->record->n_areas, why);
 	if (r == 0 && inj_space_has_strays(subject->process))
 		r = inj_space_close_strays(subject->process, borrow, why) < 0 ? -EIO : 0;
 	return r;
@@ -234,7 +231,7 @@ int upd_unstage(struct upd_subject *subject, uint64_t deadline_ns)
 		     unmap_plan(subject, deadline_ns, &why);
 	if (r == 1)
 		r = inj_writer_store(subject->writer,
-				     subject->plan->control + offsetof(struct dsu_control, phase),
+				     subject->blueprint->control + offsetof(struct dsu_control, phase),
 				     DSU_PHASE_REVERTED);
 	if (r != 0)
 		return upd_subject_fail(subject, r, &why);

@@ -2,7 +2,8 @@
 #ifndef UPD_STAGE_H
 #define UPD_STAGE_H
 
-#include "protocols/plan.h"
+#include "protocols/blueprint.h"
+#include "protocols/subject.h"
 
 /*
  * Bring the planned memory into the target: map it, link the patch into it, let IFUNC resolvers choose, tell the

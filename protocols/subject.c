@@ -9,10 +9,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "injector/base/clock.h"
 #include "injector/process/mem.h"
+#include "injector/unwind/known.h"
+#include "protocols/blueprint.h"
+#include "protocols/plan.h"
+#include "protocols/reader.h"
+#include "protocols/update.h"
 
 #define N_LOOKS 4
 #define LOOK_AGAIN_NS 2000000
+#define ATTACH_NS 5000000000ull
 
 int upd_subject_fail(struct upd_subject *subject, int code, const struct inj_why *why)
 {
@@ -86,12 +93,9 @@ int upd_subject_check_program(const struct upd_subject *subject, inj_addr contro
 
 static int read_facts(struct upd_subject *subject, struct inj_why *why)
 {
-	int r;
-
 	inj_close_guard(&subject->memory_fd);
 	subject->memory_fd = inj_process_openat(subject->process, "mem", O_RDONLY);
-	r = refresh(subject, why);
-	return r ? r : inj_modules_load(subject->process, subject->maps, &subject->modules, why);
+	return refresh(subject, why);
 }
 
 /* A program that is just being started (exec) has no mappings for a moment, or changes them under our eyes. */
@@ -109,9 +113,30 @@ int upd_subject_open(struct upd_subject *subject)
 	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
 }
 
+int upd_subject_reader(struct upd_subject *subject, struct upd_reader **ret, struct inj_why *why)
+{
+	const struct upd_patience patience = { inj_now_ns() + ATTACH_NS, -1 };
+	int r = 0;
+
+	if (subject->reader && upd_reader_is_dead(subject->reader))
+		upd_reader_free(INJ_TAKE(subject->reader));
+	if (!subject->reader)
+		r = upd_reader_start(subject->request->patch_fd, subject->request->patch_name,
+				     &subject->reader, why);
+	if (r == 0 && !upd_reader_is_attached(subject->reader))
+		r = upd_reader_attach(subject->reader, subject->process, subject->memory_fd, &patience, why);
+	if (r == 0)
+		*ret = subject->reader;
+	return r;
+}
+
 void upd_subject_deinit(struct upd_subject *subject)
 {
+	upd_reader_free(INJ_TAKE(subject->reader));
+	inj_sieve_free(INJ_TAKE(subject->sieve));
 	inj_walker_free(INJ_TAKE(subject->walker));
+	upd_plan_free(INJ_TAKE(subject->plan));
+	upd_blueprint_free(INJ_TAKE(subject->blueprint));
 	upd_code_map_deinit(&subject->code_map);
 	inj_space_deinit(&subject->space);
 	inj_writer_free(INJ_TAKE(subject->writer));

@@ -9,8 +9,13 @@
 #include "injector/txn/space.h"
 #include "injector/unwind/activity.h"
 #include "protocols/code-map.h"
+#include "protocols/unwinder.h"
 
+struct inj_sieve;
+struct upd_blueprint;
 struct upd_plan;
+struct upd_reader;
+struct upd_request;
 
 /* One target of one request, with everything that is known of it. Read while it runs, before anything is planned. */
 struct upd_subject {
@@ -18,13 +23,17 @@ struct upd_subject {
 	struct inj_process *process;
 	int memory_fd;                 /* /proc/PID/mem from before anything was read; -1: none */
 	struct inj_maps *maps;
-	struct inj_modules *modules;
+	struct inj_modules *modules;   /* only beside foreign files */
 	struct inj_history history;
 	struct inj_writer *writer;
-	struct upd_plan *plan;         /* apply and check */
+	struct upd_plan *plan;         /* only beside foreign files: the plan in the making */
+	struct upd_blueprint *blueprint; /* apply and check: what is to be done */
 	struct inj_space space;        /* apply; fd -1 before */
 	struct upd_code_map code_map;  /* our code in it, for walking */
-	struct inj_walker *walker;
+	struct inj_walker *walker;     /* only beside foreign files */
+	struct inj_sieve *sieve;       /* what the worker has instead */
+	const struct upd_request *request; /* borrowed: whose patch the reader reads */
+	struct upd_reader *reader;     /* once there was a question */
 	bool staged;                   /* our memory of this update is, or may be, mapped */
 	int code;                      /* 0, refusal, or negative errno: the first thing that went wrong */
 	struct inj_why why;
@@ -34,12 +43,21 @@ void upd_subject_init(struct upd_subject *subject, pid_t pid);
 
 /*
  * Read the facts of one process.
- * subject: after upd_subject_init(); the caller ends it with upd_subject_deinit() whatever this returns.
- * State: running. Return: 0. Errors: those of inj_process_open(), inj_modules_load(), inj_history_read(); the story is
+ * subject: after upd_subject_init(), its request set; the caller ends it with upd_subject_deinit() whatever this returns.
+ * State: running. Return: 0. Errors: those of inj_process_open(), inj_history_read(); the story is
  * in subject->why and the code in subject->code.
  */
 int upd_subject_open(struct upd_subject *subject);
 void upd_subject_deinit(struct upd_subject *subject);
+
+/*
+ * The reader of what belongs to this target; started when there is none, or when the last one died.
+ * Return: 0 or as upd_reader_start() and upd_reader_attach(). ret: borrowed from the subject.
+ */
+int upd_subject_reader(struct upd_subject *subject, struct upd_reader **ret, struct inj_why *why);
+
+/* The full walker of a subject whose modules are read, for its reader. Return: 0, or the code that it now carries. */
+int upd_walker_make(struct upd_subject *subject);
 
 /* Read maps and ledgers anew, after something changed. */
 int upd_subject_refresh(struct upd_subject *subject);

@@ -16,6 +16,14 @@
 #include "protocols/guard.h"
 #include "protocols/promote.h"
 
+void upd_write_of(const struct dsu_ledger_site *site, size_t i, struct inj_code_write *ret)
+{
+	ret->address = site->writes[i].address;
+	ret->n = site->writes[i].n;
+	memcpy(ret->before, site->writes[i].before, sizeof(ret->before));
+	memcpy(ret->after, site->writes[i].after, sizeof(ret->after));
+}
+
 static int collect_writes(struct upd_removal *removal)
 {
 	const struct inj_ledger *ledger = removal->ledger;
@@ -30,10 +38,7 @@ static int collect_writes(struct upd_removal *removal)
 		for (size_t j = 0; j < site->n_writes; j++) {
 			struct inj_code_write *write = &removal->writes[removal->n_writes++];
 
-			write->address = site->writes[j].address;
-			write->n = site->writes[j].n;
-			memcpy(write->before, site->writes[j].before, sizeof(write->before));
-			memcpy(write->after, site->writes[j].after, sizeof(write->after));
+			upd_write_of(site, j, write);
 			removal->needs_guard |= inj_code_tears(write);
 		}
 	}

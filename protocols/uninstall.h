@@ -6,6 +6,9 @@
 
 #define INJ_LEDGER_NAME_MAX 256
 
+/* One of the writes of a site, as it is installed. i: below site->n_writes. */
+void upd_write_of(const struct dsu_ledger_site *site, size_t i, struct inj_code_write *ret);
+
 /* The way back for one ledger of one target, prepared before the hold. */
 struct upd_removal {
 	const struct inj_ledger *ledger; /* borrowed from the subject's history */

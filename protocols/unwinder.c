@@ -6,10 +6,13 @@
  */
 #include "protocols/unwinder.h"
 
+#include <string.h>
+
 #include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "injector/symbol/resolve.h"
 #include "protocols/remote.h"
+#include "protocols/draw.h"
 #include "protocols/subject.h"
 
 #define OBJECT_BYTES 64
@@ -54,12 +57,29 @@ static void find_helpers(const struct inj_modules *modules, const struct inj_mod
 	}
 }
 
+/* Does some module bring its own way of unwinding, which knows nothing of us? */
+bool upd_unwinder_may_unwind(const struct inj_modules *modules)
+{
+	for (size_t i = 0; i < modules->n_items; i++) {
+		const struct inj_module *module = modules->items[i];
+
+		if (module->kind == INJ_MODULE_VDSO || module->kind == INJ_MODULE_INTERPRETER ||
+		    strcmp(module->name, "libc.so.6") == 0)
+			continue;
+		if (inj_elf_n_sections(module->elf) == 0 ||
+		    inj_elf_section_named(module->elf, ".gcc_except_table") ||
+		    inj_elf_section_named(module->elf, ".gopclntab"))
+			return true;
+	}
+	return false;
+}
+
 void upd_unwinder_find(const struct inj_modules *modules, struct upd_unwinder *ret)
 {
 	const struct inj_module *module = inj_modules_named(modules, "libgcc_s.so.1");
 	struct inj_symbol tell, forget, search, symbol;
 
-	*ret = (struct upd_unwinder){};
+	*ret = (struct upd_unwinder){ .may_unwind = upd_unwinder_may_unwind(modules) };
 	if (!module)
 		module = inj_modules_main(modules);
 	if (!find(modules, module, "__register_frame_info", &tell) ||
@@ -171,10 +191,13 @@ int upd_unwinder_forget(struct upd_subject *subject, const struct inj_ledger *le
 	const struct dsu_ledger_area *stubs = area_of(ledger, DSU_AREA_STUBS);
 	const struct dsu_ledger_area *scratch = area_of(ledger, DSU_AREA_SCRATCH);
 	struct upd_unwinder unwinder;
+	int r;
 
 	if (ledger->control.unwind_state == DSU_UNWIND_NONE)
 		return 0;
-	upd_unwinder_find(subject->modules, &unwinder);
+	r = upd_look_for_unwinder(subject, true, &unwinder, why);
+	if (r != 0)
+		return r;
 	if (ledger->control.unwind_state != DSU_UNWIND_REGISTERED || !unwinder.forget || !stubs ||
 	    !scratch)
 		return 1;

@@ -22,9 +22,13 @@ struct upd_unwinder {
 	inj_addr tell;         /* __register_frame_info(begin, object), 0: there is none */
 	inj_addr forget;       /* __deregister_frame_info(begin) */
 	struct inj_range locked[UPD_N_LOCKED]; /* functions that hold the registry's lock; empty ones are unknown */
+	bool may_unwind;       /* some module brings its own way of unwinding, which knows nothing of us */
 };
 
 void upd_unwinder_find(const struct inj_modules *modules, struct upd_unwinder *ret);
+
+/* Only what struct upd_unwinder calls may_unwind, which is much quicker to find out. */
+bool upd_unwinder_may_unwind(const struct inj_modules *modules);
 
 /*
  * Register every table of a record: those of the stubs and that of the patch.

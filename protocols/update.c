@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "injector/base/clock.h"
+#include "protocols/draw.h"
 #include "protocols/fill.h"
+#include "protocols/reader.h"
 #include "protocols/run.h"
 
 #define DEFAULT_HOLD_BUDGET_NS 50000000ull
@@ -48,14 +50,16 @@ static int check_protocol(struct upd_run *run, struct inj_why *why)
 			  protocol_names[0]);
 }
 
+/* The patch alone is read first: what is wrong with it is no target's business. */
 static int open_patch(struct upd_run *run, struct inj_why *why)
 {
-	const struct upd_request *request = run->request;
+	struct upd_subject *first = &run->subjects[0];
+	int r;
 
-	if (request->patch_fd < 0)
+	if (run->request->patch_fd < 0)
 		return 0;
-	return inj_patch_open(request->patch_fd, request->patch_name ? request->patch_name : "patch",
-			      &run->patch, why);
+	r = upd_reader_start(run->request->patch_fd, run->request->patch_name, &first->reader, why);
+	return r ? r : upd_ask_patch(run, first->reader, why);
 }
 
 static int begin_journal(struct upd_run *run, struct inj_why *why)
@@ -133,8 +137,8 @@ static void finish_report(struct upd_run *run)
 			upd_fill_identity(target, run->subjects[i].process);
 		if (target->protocol[0] == '\0')
 			upd_fill_string(&target->protocol, run->protocol);
-		if (target->patch[0] == '\0' && run->patch)
-			upd_fill_string(&target->patch, run->patch->id);
+		if (target->patch[0] == '\0')
+			upd_fill_string(&target->patch, run->patch_id);
 		if (target->patch[0] == '\0' && run->request->patch_id)
 			upd_fill_string(&target->patch, run->request->patch_id);
 		target->attempts = run->attempts ? run->attempts : target->attempts;
@@ -165,6 +169,7 @@ int upd_run(const struct upd_request *request, struct upd_report *report)
 	run.n_subjects = request->n_pids;
 	for (size_t i = 0; i < request->n_pids; i++) {
 		upd_subject_init(&run.subjects[i], request->pids[i]);
+		run.subjects[i].request = request;
 		if (!upd_report_add(report, request->pids[i])) {
 			free(run.subjects);
 			return -ENOMEM;
@@ -179,12 +184,10 @@ int upd_run(const struct upd_request *request, struct upd_report *report)
 	finish_report(&run);
 	inj_tracer_free(run.tracer);
 	for (size_t i = 0; i < run.n_subjects; i++) {
-		upd_plan_free(run.subjects[i].plan);
 		upd_subject_deinit(&run.subjects[i]);
 	}
 	upd_timekeeper_deinit(&run.own_timekeeper);
 	inj_journal_free(run.journal);
-	inj_patch_close(run.patch);
 	free(run.subjects);
 	return 0;
 }

@@ -42,51 +42,47 @@ INJ_DEFINE_GUARD(struct inj_image *, inj_image_free, inj_image_guard)
 /* What an external symbol is bound to. */
 struct inj_binding {
 	inj_addr address;       /* functions and data */
+	inj_addr resolver;      /* an indirect function of the target that is not bound yet; address is nothing then */
 	bool is_tls;
 	uint64_t tls_module_id; /* DTPMOD64 */
 	uint64_t tls_offset;    /* DTPOFF64: bytes from the start of the module's block */
 	int64_t tp_offset;      /* TPOFF64: bytes from the thread pointer; if the external wants it */
 };
 
-/*
- * Run an indirect function's resolver at a target address.
- * ret: the implementation's address, not 0.
- * Return: 0; anything else ends the linking and is passed on.
- */
-typedef int (*inj_run_ifunc_fn)(void *context, inj_addr resolver, inj_addr *ret,
-				struct inj_why *why);
+/* A word of the image that is what a resolver answers, plus the addend. */
+struct inj_late_word {
+	uint64_t offset;   /* from the image's base, 8 bytes */
+	inj_addr resolver; /* to be run in the target */
+	int64_t addend;
+};
 
 /*
- * Link the patch for its base address. Pure but for run_ifunc.
+ * In the order in which they are to be filled: those of the target's resolvers first, because the patch's own may use
+ * them. A resolver that stores into its page (__builtin_cpu_init() does, into .bss) gives the target a private copy of it,
+ * and our view of the memfd no longer reaches that copy: words in writable parts must then be written into the target
+ * itself.
+ */
+struct inj_late_words {
+	struct inj_late_word *items;
+	size_t n_items;
+};
+void inj_late_words_deinit(struct inj_late_words *late);
+
+/*
+ * Link the patch for its base address. Pure.
  * base: where the target sees the image, page aligned. bindings: one per patch->externals, in that
- *   order; an unresolved weak symbol has address 0. run_ifunc: called for IRELATIVE relocations and
- *   for IFUNC symbols of the patch itself, after everything else is linked; NULL: such patches are
- *   refused. context: handed to run_ifunc. bytes: image->bytes of zeroed memory that will be the
- *   target's pages (a view of the shared memfd); final when this returns 0.
- * State: none of its own; run_ifunc has its own demands.
+ *   order; an unresolved weak symbol has address 0. bytes: image->bytes of zeroed memory that will be the
+ *   target's pages; final when this returns 0, but for the late words. late: emptied list, to be freed with
+ *   inj_late_words_deinit() also after a failure; NULL: patches with such words are refused.
+ * State: none.
  * Return: 0.
  * Errors: INJ_UNSUPPORTED_RELOCATION (an addend that leaves the address space, an indirect function
  *   without resolver); INJ_UNSUPPORTED_TLS (thread-local on one side only); INJ_BAD_PATCH (unwind
- *   table that cannot be copied); whatever run_ifunc refuses; -EINVAL for an impossible base.
+ *   table that cannot be copied); -EINVAL for an impossible base; -ENOMEM.
  * Source: psABI x86-64, 4.4 Relocation; Oliva, "Thread-Local Storage Descriptors for IA32 and
  *   AMD64/EM64T".
  */
 int inj_image_link(const struct inj_image *image, inj_addr base, const struct inj_binding *bindings,
-		   inj_run_ifunc_fn run_ifunc, void *context, uint8_t *bytes, struct inj_why *why);
-
-/*
- * The words that inj_image_link() writes only after a resolver has run, as far as the target may
- * write there too. A resolver that stores into its page (__builtin_cpu_init() does, into .bss)
- * gives the target a private copy of it, and our view of the memfd no longer reaches that copy: so
- * once linking is done, each of these words must be written into the target itself.
- * ret_offsets: from the image's base, 8 bytes each, malloc'ed, the caller's; NULL when there are
- *   none, as in every patch without indirect functions of its own.
- * State: none; pure.
- * Return: 0.
- * Errors: -ENOMEM.
- * Source: mmap(2), MAP_PRIVATE.
- */
-int inj_image_late_words(const struct inj_image *image, uint64_t **ret_offsets, size_t *ret_n,
-			 struct inj_why *why);
+		   uint8_t *bytes, struct inj_late_words *late, struct inj_why *why);
 
 #endif

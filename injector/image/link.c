@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Owns turning a patch into the bytes of its image at one base: copies the segments, applies every
- * relocation, fills our tail, and lastly asks indirect functions which implementation they want,
- * when all the rest is final. Always holds: writes stay inside the image; a symbol that the patch
- * defines means the patch's own. Refuses what only shows once symbols are bound.
+ * relocation, fills our tail, and lists the words that wait for the answer of an indirect function's
+ * resolver. Always holds: writes stay inside the image; a symbol that the patch defines means the
+ * patch's own. Refuses what only shows once symbols are bound.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "injector/image/image-priv.h"
 
@@ -20,8 +19,7 @@ struct link {
 	inj_addr base;
 	uint64_t bias; /* run-time address minus patch address, modulo 2^64 */
 	uint8_t *bytes;
-	inj_run_ifunc_fn run_ifunc;
-	void *context;
+	struct inj_late_words *late; /* may be NULL: then there may be none */
 };
 
 /* What a relocation's symbol means. */
@@ -118,6 +116,35 @@ static int add_addend(const struct link *link, const struct inj_elf_rela *rela,
 	return 0;
 }
 
+/* The place gets what the resolver answers, and the addend. */
+static int remember_word(const struct link *link, const struct inj_elf_rela *rela,
+			 inj_addr resolver, const char *name, struct inj_why *why)
+{
+	struct inj_late_words *late = link->late;
+	bool adds = inj_reloc_rule(rela->type)->kind == INJ_RELOC_SYMBOL_ADDEND;
+
+	if (!late)
+		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
+				  "%s: %s at 0x%" PRIx64 " needs the resolver of the indirect function %s "
+				  "to run, which is not possible here; define an ordinary function",
+				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset, name);
+	if ((late->n_items & (late->n_items - 1)) == 0) {
+		struct inj_late_word *grown = reallocarray(
+			late->items, late->n_items ? 2 * late->n_items : 1, sizeof(*grown));
+
+		if (!grown)
+			return inj_broke(why, -ENOMEM, "No memory for the words of %s",
+					 link->file->label);
+		late->items = grown;
+	}
+	late->items[late->n_items++] = (struct inj_late_word){
+		.offset = rela->offset - link->image->vaddr_base,
+		.resolver = resolver,
+		.addend = adds ? rela->addend : 0,
+	};
+	return 0;
+}
+
 static int link_address(const struct link *link, const struct inj_elf_rela *rela,
 			const struct meaning *meaning, struct inj_why *why)
 {
@@ -129,6 +156,8 @@ static int link_address(const struct link *link, const struct inj_elf_rela *rela
 				  "thread-local; declare it with extern __thread",
 				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset,
 				  meaning->name);
+	if (meaning->binding && meaning->binding->resolver)
+		return remember_word(link, rela, meaning->binding->resolver, meaning->name, why);
 	if (inj_reloc_rule(rela->type)->kind == INJ_RELOC_SYMBOL_ADDEND) {
 		int r = add_addend(link, rela, meaning, &value, why);
 
@@ -191,31 +220,7 @@ static int link_one(const struct link *link, const struct inj_elf_rela *rela, st
 	return link_tls(link, rela, &meaning, why);
 }
 
-static int run_resolver(const struct link *link, const struct inj_elf_rela *rela,
-			inj_addr resolver, const char *name, inj_addr *ret, struct inj_why *why)
-{
-	inj_addr implementation = 0;
-
-	if (!link->run_ifunc)
-		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
-				  "%s: %s at 0x%" PRIx64 " needs the resolver of the indirect function %s "
-				  "to run, which is not possible here; define an ordinary function",
-				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset, name);
-
-	int r = link->run_ifunc(link->context, resolver, &implementation, why);
-
-	if (r)
-		return r;
-	if (implementation == 0)
-		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
-				  "%s: the resolver of the indirect function %s at 0x%" PRIx64
-				  " found no implementation for this CPU",
-				  link->file->label, name, resolver);
-	*ret = implementation;
-	return 0;
-}
-
-/* The second pass. */
+/* The second pass: these resolvers are the patch's own and may use everything that the first one linked. */
 static int link_late(const struct link *link, const struct inj_elf_rela *rela,
 		     struct inj_why *why)
 {
@@ -226,12 +231,7 @@ static int link_late(const struct link *link, const struct inj_elf_rela *rela,
 		return 0;
 	if (inj_reloc_rule(rela->type)->kind != INJ_RELOC_RESOLVER)
 		meaning = find_meaning(link, rela);
-
-	int r = run_resolver(link, rela, meaning.address, meaning.name, &meaning.address, why);
-
-	if (r)
-		return r;
-	return link_address(link, rela, &meaning, why);
+	return remember_word(link, rela, meaning.address, meaning.name, why);
 }
 
 static int fill_tail(const struct link *link, struct inj_why *why)
@@ -261,7 +261,7 @@ static int fill_tail(const struct link *link, struct inj_why *why)
 }
 
 int inj_image_link(const struct inj_image *image, inj_addr base, const struct inj_binding *bindings,
-		   inj_run_ifunc_fn run_ifunc, void *context, uint8_t *bytes, struct inj_why *why)
+		   uint8_t *bytes, struct inj_late_words *late, struct inj_why *why)
 {
 	const struct inj_elf *elf = image->patch->elf;
 	struct link link = {.image = image,
@@ -270,8 +270,7 @@ int inj_image_link(const struct inj_image *image, inj_addr base, const struct in
 			    .base = base,
 			    .bias = base - image->vaddr_base,
 			    .bytes = bytes,
-			    .run_ifunc = run_ifunc,
-			    .context = context};
+			    .late = late};
 
 	if (base % INJ_PAGE_BYTES || base + image->bytes < base)
 		return inj_broke(why, -EINVAL, "No image can lie at 0x%" PRIx64, base);
@@ -295,39 +294,8 @@ int inj_image_link(const struct inj_image *image, inj_addr base, const struct in
 	return 0;
 }
 
-static bool target_may_write(const struct inj_image *image, uint64_t offset)
+void inj_late_words_deinit(struct inj_late_words *late)
 {
-	for (size_t i = 0; i < image->n_parts; i++)
-		if (offset - image->parts[i].offset < image->parts[i].bytes)
-			return image->parts[i].prot & PROT_WRITE;
-	return false;
-}
-
-int inj_image_late_words(const struct inj_image *image, uint64_t **ret_offsets, size_t *ret_n,
-			 struct inj_why *why)
-{
-	const struct inj_elf *elf = image->patch->elf;
-	const struct inj_patch_file *file = inj_patch_file(image->patch);
-	INJ_FREE uint64_t *offsets = NULL;
-	size_t n = 0;
-
-	for (size_t i = 0; i < inj_elf_n_relocations(elf); i++) {
-		const struct inj_elf_rela *rela = inj_elf_relocation_at(elf, i);
-		uint64_t offset = rela->offset - image->vaddr_base;
-
-		if (!is_late(file, rela) || !target_may_write(image, offset))
-			continue;
-		if ((n & (n - 1)) == 0) {
-			uint64_t *grown = reallocarray(offsets, n ? 2 * n : 1, sizeof(*grown));
-
-			if (!grown)
-				return inj_broke(why, -ENOMEM, "No memory for the words of %s",
-						 file->label);
-			offsets = grown;
-		}
-		offsets[n++] = offset;
-	}
-	*ret_offsets = INJ_TAKE(offsets);
-	*ret_n = n;
-	return 0;
+	free(late->items);
+	*late = (struct inj_late_words){0};
 }

@@ -14,12 +14,6 @@
 /* Larger images are left out: they cost time and show nothing new. */
 #define MAX_IMAGE_BYTES (16UL << 20)
 
-static int resolve(void *context, inj_addr resolver, inj_addr *ret, struct inj_why *why)
-{
-	*ret = resolver + 1;
-	return 0;
-}
-
 /* Every string that others print or compare. */
 static size_t read_strings(const struct inj_patch *patch)
 {
@@ -62,9 +56,14 @@ static void link_patch(const struct inj_patch *patch)
 		bindings[i].is_tls = patch->externals[i].type == STT_TLS;
 		bindings[i].address = 0x400000 + i;
 	}
-	if (inj_image_link(image, 0x7f0000000000, bindings, resolve, NULL, bytes, &why) != 0 &&
+	INJ_CLEANUP(inj_late_words_deinit) struct inj_late_words late = {0};
+
+	if (inj_image_link(image, 0x7f0000000000, bindings, bytes, &late, &why) != 0 &&
 	    (why.code == 0 || why.text[0] == '\0'))
 		abort();
+	for (size_t i = 0; i < late.n_items; i++)
+		if (late.items[i].offset > image->bytes - 8)
+			abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)

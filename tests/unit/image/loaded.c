@@ -107,18 +107,20 @@ static void bind_one(const struct inj_external *external, const struct own_symbo
 	cr_assert(ret->address || external->weak, "%s is not bound", external->name);
 }
 
-static int run_here(void *context, inj_addr resolver, inj_addr *ret, struct inj_why *why)
+static void run_late(struct loaded *loaded, const struct inj_late_words *late)
 {
-	struct loaded *loaded = context;
-
 	/* A resolver runs in its final place, so protections must be final as well. */
-	for (size_t i = 0; i < loaded->image->n_parts; i++)
+	for (size_t i = 0; late->n_items && i < loaded->image->n_parts; i++)
 		if (loaded->image->parts[i].prot & PROT_EXEC)
 			mprotect(loaded->bytes + loaded->image->parts[i].offset,
 				 loaded->image->parts[i].bytes, PROT_READ | PROT_EXEC);
-	*ret = ((inj_addr(*)(void))resolver)();
-	loaded->n_resolvers_run++;
-	return 0;
+	for (size_t i = 0; i < late->n_items; i++) {
+		uint64_t word = ((inj_addr(*)(void))late->items[i].resolver)();
+
+		word += (uint64_t)late->items[i].addend;
+		memcpy(loaded->bytes + late->items[i].offset, &word, sizeof(word));
+		loaded->n_resolvers_run++;
+	}
 }
 
 static void register_unwind(const struct loaded *loaded)
@@ -153,9 +155,11 @@ void load(const char *path, const struct own_symbol *own, size_t n_own, struct l
 
 	for (size_t i = 0; i < ret->patch->n_externals; i++)
 		bind_one(&ret->patch->externals[i], own, n_own, &bindings[i]);
-	cr_assert_eq(inj_image_link(ret->image, (inj_addr)ret->bytes, bindings, run_here, ret,
-				    ret->bytes, &why),
-		     0, "%s: %s", path, why.text);
+	INJ_CLEANUP(inj_late_words_deinit) struct inj_late_words late = {0};
+
+	cr_assert_eq(inj_image_link(ret->image, (inj_addr)ret->bytes, bindings, ret->bytes, &late, &why), 0,
+		     "%s: %s", path, why.text);
+	run_late(ret, &late);
 	for (size_t i = 0; i < ret->image->n_parts; i++)
 		cr_assert_eq(mprotect(ret->bytes + ret->image->parts[i].offset,
 				      ret->image->parts[i].bytes, ret->image->parts[i].prot),

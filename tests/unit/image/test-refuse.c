@@ -274,7 +274,11 @@ static void try_to_link(const struct inj_patch *patch)
 	for (size_t i = 0; i < patch->n_externals; i++)
 		bindings[i] = (struct inj_binding){
 			.address = 0x1000, .is_tls = patch->externals[i].type == STT_TLS};
-	inj_image_link(image, base, bindings, NULL, NULL, bytes + INJ_PAGE_BYTES, &why);
+	INJ_CLEANUP(inj_late_words_deinit) struct inj_late_words late = {0};
+
+	inj_image_link(image, base, bindings, bytes + INJ_PAGE_BYTES, &late, &why);
+	for (size_t i = 0; i < late.n_items; i++)
+		cr_expect_leq(late.items[i].offset, image->bytes - 8);
 	munmap(bytes, image->bytes + 2 * INJ_PAGE_BYTES);
 }
 

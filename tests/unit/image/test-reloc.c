@@ -22,10 +22,7 @@ struct linked {
 	uint8_t *bytes;
 	int result;
 	struct inj_why why;
-	inj_addr asked[8]; /* resolvers that were run */
-	size_t n_asked;
-	uint64_t seen;     /* the watched place while the first resolver ran */
-	uint64_t watched;  /* vaddr, 0: none */
+	struct inj_late_words late;
 };
 
 static uint64_t word_at(const struct linked *linked, uint64_t vaddr)
@@ -36,38 +33,13 @@ static uint64_t word_at(const struct linked *linked, uint64_t vaddr)
 	return word;
 }
 
-static int pretend_resolver(void *context, inj_addr resolver, inj_addr *ret, struct inj_why *why)
-{
-	struct linked *linked = context;
-
-	if (linked->watched && linked->n_asked == 0)
-		linked->seen = word_at(linked, linked->watched);
-	cr_assert_lt(linked->n_asked, INJ_ARRAY_LENGTH(linked->asked));
-	linked->asked[linked->n_asked++] = resolver;
-	*ret = 0xabcdef00 + linked->n_asked;
-	return 0;
-}
-
-static int refuse_resolver(void *context, inj_addr resolver, inj_addr *ret, struct inj_why *why)
-{
-	return inj_refuse(why, INJ_BUSY, "Not now");
-}
-
-static int find_nothing(void *context, inj_addr resolver, inj_addr *ret, struct inj_why *why)
-{
-	*ret = 0;
-	return 0;
-}
-
 /* Bind every external to `address`, or as thread-local where the patch says so. */
 static void link_copy(const struct copy *copy, const struct inj_binding *ordinary,
-		      inj_run_ifunc_fn run, struct linked *ret)
+		      bool may_be_late, struct linked *ret)
 {
 	static const struct inj_binding tls = {.is_tls = true, .tls_module_id = 7,
 					       .tls_offset = 0x40, .tp_offset = -0x80};
-	uint64_t watched = ret->watched;
-
-	*ret = (struct linked){.watched = watched};
+	*ret = (struct linked){0};
 	cr_assert_eq(open_patch_bytes(copy->bytes, copy->n, "reloc.so", &ret->patch, &ret->why), 0,
 		     "%s", ret->why.text);
 	cr_assert_eq(inj_image_layout(ret->patch, &ret->image, &ret->why), 0, "%s", ret->why.text);
@@ -77,12 +49,14 @@ static void link_copy(const struct copy *copy, const struct inj_binding *ordinar
 
 	for (size_t i = 0; i < ret->patch->n_externals; i++)
 		bindings[i] = ret->patch->externals[i].type == STT_TLS ? tls : *ordinary;
-	ret->result = inj_image_link(ret->image, BASE, bindings, run, ret, ret->bytes, &ret->why);
+	ret->result = inj_image_link(ret->image, BASE, bindings, ret->bytes,
+				     may_be_late ? &ret->late : NULL, &ret->why);
 	free(bindings);
 }
 
 static void unlink_copy(struct linked *linked)
 {
+	inj_late_words_deinit(&linked->late);
 	free(linked->bytes);
 	inj_image_free(linked->image);
 	inj_patch_close(linked->patch);
@@ -122,7 +96,7 @@ Test(reloc, of_an_external_symbol)
 		struct linked linked = {0};
 
 		set_type(rela, ordinary[i].type, ordinary[i].addend);
-		link_copy(&copy, &at_5000, NULL, &linked);
+		link_copy(&copy, &at_5000, false, &linked);
 		cr_expect_eq(linked.result, 0, "%s", linked.why.text);
 		cr_expect_eq(word_at(&linked, rela->r_offset), ordinary[i].expected,
 			     "%s addend %" PRId64 ": 0x%" PRIx64,
@@ -154,7 +128,7 @@ Test(reloc, of_a_thread_local_variable)
 		struct linked linked = {0};
 
 		set_type(rela, thread_local_ones[i].type, thread_local_ones[i].addend);
-		link_copy(&copy, &at_5000, NULL, &linked);
+		link_copy(&copy, &at_5000, false, &linked);
 		cr_expect_eq(linked.result, 0, "%s", linked.why.text);
 		cr_expect_eq(word_at(&linked, rela->r_offset), thread_local_ones[i].expected,
 			     "%s", inj_reloc_rule(thread_local_ones[i].type)->name);
@@ -174,7 +148,7 @@ Test(reloc, of_a_thread_local_descriptor)
 	cr_assert_eq(second->r_offset, rela->r_offset + 8);
 	set_type(second, R_X86_64_NONE, 0);
 	set_type(rela, R_X86_64_TLSDESC, 4);
-	link_copy(&copy, &at_5000, NULL, &linked);
+	link_copy(&copy, &at_5000, false, &linked);
 	cr_assert_eq(linked.result, 0, "%s", linked.why.text);
 	cr_assert_lt(linked.image->private_offset, linked.image->bytes);
 	cr_expect_eq(word_at(&linked, rela->r_offset), BASE + linked.image->private_offset);
@@ -194,60 +168,79 @@ Test(reloc, of_a_symbol_of_the_patch)
 	struct linked linked = {0};
 
 	rela->r_addend = 12;
-	link_copy(&copy, &at_5000, NULL, &linked);
+	link_copy(&copy, &at_5000, false, &linked);
 	cr_expect_eq(word_at(&linked, rela->r_offset), BASE + symbol->st_value + 12);
 	unlink_copy(&linked);
 
 	/* An absolute symbol stays what it is. */
 	symbol->st_shndx = SHN_ABS;
-	link_copy(&copy, &at_5000, NULL, &linked);
+	link_copy(&copy, &at_5000, false, &linked);
 	cr_expect_eq(word_at(&linked, rela->r_offset), symbol->st_value + 12);
 	unlink_copy(&linked);
 
 	/* No symbol: the addend is the value. */
 	rela->r_info = ELF64_R_INFO(UINT64_C(0), (uint64_t)R_X86_64_64);
-	link_copy(&copy, &at_5000, NULL, &linked);
+	link_copy(&copy, &at_5000, false, &linked);
 	cr_expect_eq(word_at(&linked, rela->r_offset), 12);
 	unlink_copy(&linked);
 	free(copy.bytes);
 }
 
-Test(reloc, of_an_indirect_function_comes_last)
+static const struct inj_late_word *late_word_at(const struct linked *linked, uint64_t vaddr)
+{
+	for (size_t i = 0; i < linked->late.n_items; i++)
+		if (linked->late.items[i].offset == vaddr - linked->image->vaddr_base)
+			return &linked->late.items[i];
+	cr_assert_fail("nothing is to come to 0x%" PRIx64, vaddr);
+	return NULL;
+}
+
+Test(reloc, of_an_indirect_function_is_listed)
 {
 	struct copy copy = good_patch(GOOD);
 	Elf64_Sym *symbol = symbol_of(&copy, "thrice", NULL);
 	Elf64_Rela *first = relocation_of(&copy, ".rela.dyn", R_X86_64_GLOB_DAT, "greeted");
 	Elf64_Rela *by_symbol = relocation_of(&copy, ".rela.dyn", R_X86_64_64, "thrice");
-	Elf64_Rela *watched = relocation_of(&copy, ".rela.plt", R_X86_64_JUMP_SLOT, "snprintf");
-	struct linked linked = {.watched = watched->r_offset};
+	struct linked linked = {0};
 
 	set_type(first, R_X86_64_IRELATIVE, (int64_t)symbol->st_value);
 	symbol->st_info = ELF64_ST_INFO(STB_GLOBAL, STT_GNU_IFUNC);
 	by_symbol->r_addend = 3;
-	link_copy(&copy, &at_5000, pretend_resolver, &linked);
+	link_copy(&copy, &at_5000, true, &linked);
 	cr_assert_eq(linked.result, 0, "%s", linked.why.text);
-	cr_expect_eq(linked.n_asked, 2);
-	cr_expect_eq(linked.asked[0], BASE + symbol->st_value);
-	cr_expect_eq(linked.asked[1], BASE + symbol->st_value);
-	cr_expect_eq(linked.seen, 0x5000, "the resolver ran before .rela.plt was done");
+	cr_expect_eq(linked.late.n_items, 2);
 
-	uint64_t one = word_at(&linked, first->r_offset);
-	uint64_t other = word_at(&linked, by_symbol->r_offset) - 3;
+	const struct inj_late_word *one = late_word_at(&linked, first->r_offset);
+	const struct inj_late_word *other = late_word_at(&linked, by_symbol->r_offset);
 
-	cr_expect((one == 0xabcdef01 && other == 0xabcdef02) ||
-		  (one == 0xabcdef02 && other == 0xabcdef01));
+	cr_expect_eq(one->resolver, BASE + symbol->st_value);
+	cr_expect_eq(one->addend, 0);
+	cr_expect_eq(other->resolver, BASE + symbol->st_value);
+	cr_expect_eq(other->addend, 3);
 	unlink_copy(&linked);
 
-	link_copy(&copy, &at_5000, NULL, &linked);
+	link_copy(&copy, &at_5000, false, &linked);
 	cr_expect_eq(linked.result, INJ_UNSUPPORTED_RELOCATION);
 	cr_expect(strstr(linked.why.text, "indirect function"), "%s", linked.why.text);
 	unlink_copy(&linked);
-	link_copy(&copy, &at_5000, refuse_resolver, &linked);
-	cr_expect_eq(linked.result, INJ_BUSY);
-	unlink_copy(&linked);
-	link_copy(&copy, &at_5000, find_nothing, &linked);
-	cr_expect_eq(linked.result, INJ_UNSUPPORTED_RELOCATION);
-	cr_expect(strstr(linked.why.text, "found no implementation"), "%s", linked.why.text);
+	free(copy.bytes);
+}
+
+/* What the target has not chosen yet comes first, with everything that refers to it. */
+Test(reloc, of_a_pending_choice_of_the_target_is_listed_first)
+{
+	static const struct inj_binding pending = {.resolver = 0x7000};
+	struct copy copy = good_patch("link/link-indirect-gcc-now.so");
+	struct linked linked = {0};
+	size_t n_pending = 0;
+
+	link_copy(&copy, &pending, true, &linked);
+	cr_assert_eq(linked.result, 0, "%s", linked.why.text);
+	for (size_t i = 0; i < linked.late.n_items; i++)
+		if (linked.late.items[i].resolver == 0x7000)
+			cr_expect_eq(n_pending++, i);
+	cr_expect_gt(n_pending, 0);
+	cr_expect_gt(linked.late.n_items, n_pending);
 	unlink_copy(&linked);
 	free(copy.bytes);
 }
@@ -260,14 +253,14 @@ Test(reloc, that_cannot_be_bound_is_refused)
 	Elf64_Rela *rela = relocation_of(&copy, ".rela.dyn", R_X86_64_GLOB_DAT, "greeted");
 	struct linked linked = {0};
 
-	link_copy(&copy, &tls, NULL, &linked);
+	link_copy(&copy, &tls, false, &linked);
 	cr_expect_eq(linked.result, INJ_UNSUPPORTED_TLS);
 	cr_expect(strstr(linked.why.text, "in the target it is thread-local"), "%s",
 		  linked.why.text);
 	unlink_copy(&linked);
 
 	set_type(rela, R_X86_64_64, 16);
-	link_copy(&copy, &high, NULL, &linked);
+	link_copy(&copy, &high, false, &linked);
 	cr_expect_eq(linked.result, INJ_UNSUPPORTED_RELOCATION);
 	cr_expect(strstr(linked.why.text, "R_X86_64_64") && strstr(linked.why.text, "greeted") &&
 			  strstr(linked.why.text, "address space"),
@@ -275,7 +268,7 @@ Test(reloc, that_cannot_be_bound_is_refused)
 	unlink_copy(&linked);
 
 	set_type(rela, R_X86_64_TPOFF64, 0);
-	link_copy(&copy, &at_5000, NULL, &linked);
+	link_copy(&copy, &at_5000, false, &linked);
 	cr_expect_eq(linked.result, INJ_UNSUPPORTED_TLS);
 	cr_expect(strstr(linked.why.text, "not thread-local"), "%s", linked.why.text);
 	unlink_copy(&linked);
@@ -291,7 +284,7 @@ Test(reloc, another_base_changes_only_own_pointers)
 	struct inj_binding bindings[64];
 	size_t n_different = 0;
 
-	link_copy(&copy, &at_5000, NULL, &linked);
+	link_copy(&copy, &at_5000, false, &linked);
 	cr_assert_eq(linked.result, 0, "%s", linked.why.text);
 	cr_assert_leq(linked.patch->n_externals, INJ_ARRAY_LENGTH(bindings));
 	for (size_t i = 0; i < linked.patch->n_externals; i++)
@@ -299,7 +292,7 @@ Test(reloc, another_base_changes_only_own_pointers)
 
 	uint8_t *moved = calloc(1, linked.image->bytes);
 
-	cr_assert_eq(inj_image_link(linked.image, BASE + shift, bindings, NULL, NULL, moved, NULL), 0);
+	cr_assert_eq(inj_image_link(linked.image, BASE + shift, bindings, moved, NULL, NULL), 0);
 	for (uint64_t at = 0; at < linked.image->bytes; at += 8) {
 		uint64_t before, after;
 
@@ -311,43 +304,10 @@ Test(reloc, another_base_changes_only_own_pointers)
 		n_different++;
 	}
 	cr_expect_gt(n_different, 5);
-	cr_expect_eq(inj_image_link(linked.image, BASE + 8, bindings, NULL, NULL, moved, NULL), -EINVAL);
-	cr_expect_eq(inj_image_link(linked.image, UINT64_MAX - 4095, bindings, NULL, NULL, moved, NULL),
+	cr_expect_eq(inj_image_link(linked.image, BASE + 8, bindings, moved, NULL, NULL), -EINVAL);
+	cr_expect_eq(inj_image_link(linked.image, UINT64_MAX - 4095, bindings, moved, NULL, NULL),
 		     -EINVAL);
 	free(moved);
 	unlink_copy(&linked);
 	free(copy.bytes);
-}
-
-/* With RELRO all places of indirect functions are out of the target's reach; without, none is. */
-Test(reloc, late_words_are_those_that_the_target_may_have_copied)
-{
-	static const struct {
-		const char *name;
-		size_t least, most;
-	} cases[] = {
-		{"link/link-indirect-gcc-now.so", 1, 1}, /* by_pointer, in .data */
-		{"link/link-indirect-gcc-norelro.so", 3, 4},
-		{"link/link-all-gcc-O2.so", 0, 0},
-	};
-
-	for (size_t i = 0; i < INJ_ARRAY_LENGTH(cases); i++) {
-		struct copy copy = good_patch(cases[i].name);
-		struct linked linked = {0};
-		uint64_t *offsets = NULL;
-		size_t n = 99;
-
-		link_copy(&copy, &at_5000, pretend_resolver, &linked);
-		cr_assert_eq(linked.result, 0, "%s", linked.why.text);
-		cr_assert_eq(inj_image_late_words(linked.image, &offsets, &n, NULL), 0);
-		cr_expect(n >= cases[i].least && n <= cases[i].most, "%s: %zu", cases[i].name, n);
-		for (size_t k = 0; k < n; k++) {
-			uint64_t word = word_at(&linked, offsets[k] + linked.image->vaddr_base);
-
-			cr_expect_eq(word & ~UINT64_C(7), 0xabcdef00, "0x%" PRIx64, word);
-		}
-		free(offsets);
-		unlink_copy(&linked);
-		free(copy.bytes);
-	}
 }
