@@ -4,8 +4,10 @@
  * all modules that are close enough together; the control page lies below 2 GiB, so that every stub reaches it with a
  * 32-bit displacement; the rest lies beside the first stubs.
  *
- *   memfd:  record | control | stubs, frames of each cluster | pads, frames | image | scratch
- *   target: control (low) | ... record, stubs, frames, pads, frames, image, scratch (near the first module) | stubs, frames (near others)
+ *   memfd:  record | frames | pad frames | image | scratch | stubs | pads | control | stubs, frames of other clusters
+ *   target: control (low) | ... record, frames, pad frames, image, scratch, stubs, pads (near the first module, one
+ *           after the other as in the file, so that neighbours of one protection are one mapping) | stubs, frames
+ *           (near others)
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -135,33 +137,40 @@ static bool needs_calls(const struct upd_plan *plan)
 	return false;
 }
 
-/* Give every part its offset in the file; returns the file's size. */
-static size_t lay_out_file(struct upd_plan *plan, size_t record)
+static size_t take(size_t *at, size_t bytes)
 {
-	size_t at = record + INJ_PAGE_BYTES;
+	const size_t taken = *at;
 
-	for (size_t i = 0; i < plan->n_clusters; i++) {
-		plan->clusters[i].stubs_offset = at;
-		at += plan->clusters[i].stubs_bytes;
-		plan->clusters[i].frames_offset = at;
-		at += plan->clusters[i].frames_bytes;
-	}
-	plan->pads_offset = at;
-	plan->pad_frames_offset = at + UPD_PADS_BYTES;
-	at += UPD_PADS_BYTES + UPD_PAD_FRAMES_BYTES;
-	plan->image_offset = at;
-	at += plan->image->bytes;
-	plan->scratch_bytes = needs_calls(plan) ? SCRATCH_BYTES : 0;
-	return at + plan->scratch_bytes;
+	*at += bytes;
+	return taken;
 }
 
-static int choose_addresses(struct upd_subject *subject, struct upd_plan *plan, size_t record,
-			    struct inj_why *why)
+/* Give every part its offset in the file, which for the first ones is that in the home as well. */
+static void lay_out_file(struct upd_plan *plan, size_t record)
+{
+	struct upd_cluster *first = &plan->clusters[0];
+	size_t at = record;
+
+	first->frames_offset = take(&at, first->frames_bytes);
+	plan->pad_frames_offset = take(&at, UPD_PAD_FRAMES_BYTES);
+	plan->image_offset = take(&at, plan->image->bytes);
+	plan->scratch_bytes = needs_calls(plan) ? SCRATCH_BYTES : 0;
+	plan->scratch_offset = take(&at, plan->scratch_bytes);
+	first->stubs_offset = take(&at, first->stubs_bytes);
+	plan->pads_offset = take(&at, UPD_PADS_BYTES);
+	plan->home_bytes = at;
+	plan->control_offset = take(&at, INJ_PAGE_BYTES);
+	for (size_t i = 1; i < plan->n_clusters; i++) {
+		plan->clusters[i].stubs_offset = take(&at, plan->clusters[i].stubs_bytes);
+		plan->clusters[i].frames_offset = take(&at, plan->clusters[i].frames_bytes);
+	}
+	plan->memfd_bytes = at;
+}
+
+static int choose_addresses(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why)
 {
 	struct upd_cluster *first = &plan->clusters[0];
 	struct inj_range taken[UPD_MAX_CLUSTERS + 1];
-	const size_t home = record + first->stubs_bytes + first->frames_bytes + UPD_PADS_BYTES +
-			    UPD_PAD_FRAMES_BYTES + plan->image->bytes + plan->scratch_bytes;
 	size_t n_taken = 0;
 	int r = inj_maps_gap_low(subject->maps, INJ_PAGE_BYTES, NULL, 0, &plan->control);
 
@@ -170,16 +179,16 @@ static int choose_addresses(struct upd_subject *subject, struct upd_plan *plan, 
 				  "Process %d has no free page below 2 GiB for the control word.",
 				  subject->pid);
 	taken[n_taken++] = (struct inj_range){ plan->control, plan->control + INJ_PAGE_BYTES };
-	r = find_gap(subject, first->near, home, taken, n_taken, &plan->ledger, why);
+	r = find_gap(subject, first->near, plan->home_bytes, taken, n_taken, &plan->ledger, why);
 	if (r != 0)
 		return r;
-	taken[n_taken++] = (struct inj_range){ plan->ledger, plan->ledger + home };
-	first->stubs = plan->ledger + record;
-	first->frames = first->stubs + first->stubs_bytes;
-	plan->pads = first->frames + first->frames_bytes;
-	plan->pad_frames = plan->pads + UPD_PADS_BYTES;
-	plan->image_base = plan->pad_frames + UPD_PAD_FRAMES_BYTES;
-	plan->scratch = plan->scratch_bytes ? plan->image_base + plan->image->bytes : 0;
+	taken[n_taken++] = (struct inj_range){ plan->ledger, plan->ledger + plan->home_bytes };
+	first->stubs = plan->ledger + first->stubs_offset;
+	first->frames = plan->ledger + first->frames_offset;
+	plan->pads = plan->ledger + plan->pads_offset;
+	plan->pad_frames = plan->ledger + plan->pad_frames_offset;
+	plan->image_base = plan->ledger + plan->image_offset;
+	plan->scratch = plan->scratch_bytes ? plan->ledger + plan->scratch_offset : 0;
 	plan->call_pad = first->stubs;
 	for (size_t i = 1; r == 0 && i < plan->n_clusters; i++) {
 		struct upd_cluster *cluster = &plan->clusters[i];
@@ -197,7 +206,7 @@ static void list_areas(struct upd_plan *plan, size_t record)
 {
 	const struct inj_image *image = plan->image;
 
-	add_area(plan, plan->control, INJ_PAGE_BYTES, record, PROT_READ | PROT_WRITE,
+	add_area(plan, plan->control, INJ_PAGE_BYTES, plan->control_offset, PROT_READ | PROT_WRITE,
 		 DSU_AREA_CONTROL);
 	add_area(plan, plan->ledger, record, 0, PROT_READ, DSU_AREA_LEDGER);
 	for (size_t i = 0; i < plan->n_clusters; i++) {
@@ -217,9 +226,8 @@ static void list_areas(struct upd_plan *plan, size_t record)
 			 plan->image_offset + image->parts[i].offset, image->parts[i].prot,
 			 DSU_AREA_IMAGE);
 	if (plan->scratch)
-		add_area(plan, plan->scratch, plan->scratch_bytes,
-			 plan->memfd_bytes - plan->scratch_bytes, PROT_READ | PROT_WRITE,
-			 DSU_AREA_SCRATCH);
+		add_area(plan, plan->scratch, plan->scratch_bytes, plan->scratch_offset,
+			 PROT_READ | PROT_WRITE, DSU_AREA_SCRATCH);
 }
 
 static int emit_one(struct upd_plan *plan, struct upd_change *change, size_t *at,
@@ -356,8 +364,8 @@ int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct in
 				  "The patch has %zu segments; link it without special sections.",
 				  plan->image->n_parts);
 	size_clusters(plan);
-	plan->memfd_bytes = lay_out_file(plan, record);
-	r = choose_addresses(subject, plan, record, why);
+	lay_out_file(plan, record);
+	r = choose_addresses(subject, plan, why);
 	if (r != 0)
 		return r;
 	list_areas(plan, record);

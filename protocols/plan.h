@@ -76,6 +76,8 @@ struct upd_plan {
 	struct dsu_ledger_area areas[DSU_N_UNWIND_OBJECTS + 20];
 	size_t n_areas;
 	size_t memfd_bytes;
+	size_t home_bytes;      /* what lies in one piece, from the record on */
+	size_t control_offset;
 	inj_addr control;
 	inj_addr ledger;
 	inj_addr image_base;
@@ -84,7 +86,7 @@ struct upd_plan {
 	size_t pads_offset, pad_frames_offset;
 	uint8_t pads_data[UPD_PADS_BYTES], pad_frames_data[UPD_PAD_FRAMES_BYTES];
 	inj_addr scratch;       /* 0 when no remote call is needed */
-	size_t scratch_bytes;
+	size_t scratch_bytes, scratch_offset;
 	inj_addr call_pad;
 	struct upd_unwinder unwinder;
 	uint64_t sequence;

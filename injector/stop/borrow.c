@@ -224,6 +224,11 @@ static int give_back(void *argument)
 	return 0;
 }
 
+int inj_borrow_run(struct inj_borrow *borrow, int (*function)(void *), void *argument)
+{
+	return inj_agent_run(borrow->agent, function, argument);
+}
+
 void inj_borrow_where(const struct inj_borrow *borrow, inj_addr *ret_pc, inj_addr *ret_sp)
 {
 	*ret_pc = borrow->home.rip;

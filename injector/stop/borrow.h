@@ -76,6 +76,17 @@ int inj_borrow_syscall(struct inj_borrow *borrow, long number, const uint64_t ar
 		       int64_t *ret_result, struct inj_why *why);
 
 /*
+ * Run a function on the thread that traces the borrowed one, and wait for it: system calls that are
+ * made in there cost no switch between threads of ours.
+ * function, argument: may call what is above, and nothing that opens or closes.
+ * State: borrowed.
+ * Return: what the function returns.
+ * Errors: negative errno when the thread cannot be started.
+ * Source: none.
+ */
+int inj_borrow_run(struct inj_borrow *borrow, int (*function)(void *), void *argument);
+
+/*
  * Call a C function in the borrowed thread, on a stack of its own, with all signals blocked but
  * those that report faults, under the program's own seccomp filter.
  * pad: where the bytes of inj_borrow_pad() lie in an executable page of ours; stack_top: aligned

@@ -172,33 +172,80 @@ static int map_one(struct inj_space *space, struct inj_borrow *borrow,
 	return 0;
 }
 
-static int map_all(struct inj_space *space, struct inj_borrow *borrow,
-		   const struct dsu_ledger_area *areas, size_t n, struct inj_why *why)
+/*
+ * Areas that follow each other in memory, and for mapping in the file and with one protection too,
+ * are one piece. ret: n of them. Return: how many are used.
+ */
+static size_t join(const struct dsu_ledger_area *areas, size_t n, bool for_mapping,
+		   struct dsu_ledger_area *ret)
 {
+	size_t n_pieces = 0;
+
 	for (size_t i = 0; i < n; i++) {
+		size_t k = 0;
+
+		while (k < n_pieces &&
+		       (ret[k].address + ret[k].bytes != areas[i].address ||
+			(for_mapping && (ret[k].offset + ret[k].bytes != areas[i].offset ||
+					 ret[k].prot != areas[i].prot))))
+			k++;
+		if (k == n_pieces)
+			ret[n_pieces++] = areas[i];
+		else
+			ret[k].bytes += areas[i].bytes;
+	}
+	return n_pieces;
+}
+
+struct mapping {
+	struct inj_space *space;
+	struct inj_borrow *borrow;
+	const struct dsu_ledger_area *areas;
+	size_t n;
+	struct inj_why *why;
+};
+
+static int map_all(const struct mapping *mapping)
+{
+	INJ_FREE struct dsu_ledger_area *pieces = calloc(mapping->n + 1, sizeof(*pieces));
+	size_t n_pieces;
+
+	if (!pieces)
+		return inj_broke(mapping->why, -ENOMEM, "mapping the memory of the patch");
+	n_pieces = join(mapping->areas, mapping->n, true, pieces);
+	for (size_t i = 0; i < n_pieces; i++) {
 		struct inj_why second = {};
-		int r = map_one(space, borrow, &areas[i], why);
+		int r = map_one(mapping->space, mapping->borrow, &pieces[i], mapping->why);
 
 		if (r == 0)
 			continue;
-		if (i > 0 && inj_space_unmap(space->process, borrow, areas, i, &second) != 0)
-			inj_why_append(why, &second);
+		if (i > 0 && inj_space_unmap(mapping->space->process, mapping->borrow, pieces, i,
+					     &second) != 0)
+			inj_why_append(mapping->why, &second);
 		return r;
 	}
 	return 0;
 }
 
+static int map_and_close(void *argument)
+{
+	const struct mapping *mapping = argument;
+	struct inj_why second = {};
+	const int r = map_all(mapping);
+	const int closed = close_remote(mapping->borrow, mapping->space->remote_fd, &second);
+
+	inj_fault_point("memfd-closed");
+	if (closed != 0 && r == 0 && mapping->why)
+		*mapping->why = second;
+	return r ? r : closed;
+}
+
 int inj_space_map(struct inj_space *space, struct inj_borrow *borrow,
 		  const struct dsu_ledger_area *areas, size_t n, struct inj_why *why)
 {
-	int r = map_all(space, borrow, areas, n, why);
-	struct inj_why second = {};
-	int closed = close_remote(borrow, space->remote_fd, &second);
+	struct mapping mapping = { space, borrow, areas, n, why };
 
-	inj_fault_point("memfd-closed");
-	if (closed != 0 && r == 0 && why)
-		*why = second;
-	return r ? r : closed;
+	return inj_borrow_run(borrow, map_and_close, &mapping);
 }
 
 int inj_space_seal(struct inj_space *space)
@@ -247,31 +294,68 @@ static inj_addr next_mapping(const struct inj_maps *maps, inj_addr at, inj_addr 
 	return end;
 }
 
+/* Piece by piece: only what is mappings of ours right now goes. */
+static int unmap_piece(const struct inj_maps *maps, struct inj_borrow *borrow,
+		       const struct dsu_ledger_area *piece, struct inj_why *why)
+{
+	const inj_addr end = piece->address + piece->bytes;
+	inj_addr at = piece->address;
+	int r = 0;
+
+	while (r == 0 && at < end) {
+		const struct inj_map *map = inj_maps_find(maps, at);
+		inj_addr stop = at;
+
+		if (!map) {
+			at = next_mapping(maps, at, end);
+			continue;
+		}
+		if (!inj_map_is_ours(map)) {
+			at = map->range.end;
+			continue;
+		}
+		for (; map && inj_map_is_ours(map) && stop < end; map = inj_maps_find(maps, stop))
+			stop = map->range.end < end ? map->range.end : end;
+		r = unmap_one(borrow, (struct inj_range){ at, stop }, why);
+		at = stop;
+	}
+	return r;
+}
+
+struct unmapping {
+	const struct inj_maps *maps;
+	struct inj_borrow *borrow;
+	const struct dsu_ledger_area *pieces;
+	size_t n;
+	struct inj_why *why;
+};
+
+static int unmap_all(void *argument)
+{
+	const struct unmapping *unmapping = argument;
+	int r = 0;
+
+	for (size_t i = unmapping->n; r == 0 && i-- > 0;)
+		r = unmap_piece(unmapping->maps, unmapping->borrow, &unmapping->pieces[i],
+				unmapping->why);
+	return r;
+}
+
 int inj_space_unmap(const struct inj_process *process, struct inj_borrow *borrow,
 		    const struct dsu_ledger_area *areas, size_t n, struct inj_why *why)
 {
+	INJ_FREE struct dsu_ledger_area *pieces = calloc(n + 1, sizeof(*pieces));
 	INJ_CLEANUP(inj_maps_guard) struct inj_maps *maps = NULL;
-	int r = inj_maps_read(process, &maps, why);
+	int r;
 
-	for (size_t i = n; r == 0 && i-- > 0;) {
-		const inj_addr end = areas[i].address + areas[i].bytes;
-		inj_addr at = areas[i].address;
+	if (!pieces)
+		return inj_broke(why, -ENOMEM, "removing the memory of a patch");
+	r = inj_maps_read(process, &maps, why);
+	if (r != 0)
+		return r;
+	struct unmapping unmapping = { maps, borrow, pieces, join(areas, n, false, pieces), why };
 
-		/* Piece by piece: only what is a mapping of ours right now goes. */
-		while (r == 0 && at < end) {
-			const struct inj_map *map = inj_maps_find(maps, at);
-			inj_addr stop = map && map->range.end < end ? map->range.end : end;
-
-			if (!map) {
-				at = next_mapping(maps, at, end);
-				continue;
-			}
-			if (inj_map_is_ours(map))
-				r = unmap_one(borrow, (struct inj_range){ at, stop }, why);
-			at = stop;
-		}
-	}
-	return r;
+	return inj_borrow_run(borrow, unmap_all, &unmapping);
 }
 
 static bool links_to_us(int directory, const char *name)
