@@ -25,7 +25,7 @@ static const struct {
 	{DSUD "NoSuchSymbol", CTL_EXIT_REFUSED,
 	 "Check the name with `nm`; a stripped program may need its debug symbols."},
 	{DSUD "AmbiguousSymbol", CTL_EXIT_REFUSED,
-	 "Say which one is meant: DSU_REPLACE_IN(module, ...) or DSU_SYMBOL(file, name)."},
+	 "dsu-patch(5) tells how a patch says which one is meant."},
 	{DSUD "BuildIdMismatch", CTL_EXIT_REFUSED,
 	 "Build the patch against the version that is running."},
 	{DSUD "Inlined", CTL_EXIT_REFUSED,

@@ -20,11 +20,11 @@
 
 #define N_ROUNDS 10000
 #define AREA_BYTES (2 * INJ_PAGE_BYTES)
+#define FRAMES_BYTES (2 * INJ_PAGE_BYTES)
 #define PERSONALITY_AT (DSU_N_PADS * INJ_RETURN_PAD_BYTES)
 
 static struct dsu_control_page *control;
 static uint8_t *area;
-static uint8_t frames[2 * INJ_PAGE_BYTES];
 static size_t n_planted;
 static void *library;
 
@@ -48,7 +48,7 @@ static void setup(const char *path)
 	cr_assert_not_null(library, "%s", dlerror());
 	control = mmap(NULL, INJ_PAGE_BYTES, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-	area = mmap(NULL, AREA_BYTES + sizeof(frames), PROT_READ | PROT_WRITE,
+	area = mmap(NULL, AREA_BYTES + FRAMES_BYTES, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	cr_assert(control != MAP_FAILED && area != MAP_FAILED);
 	helpers = (struct inj_pad_helpers){
@@ -67,7 +67,7 @@ static void setup(const char *path)
 		memcpy(area + at, code[i].bytes, code[i].n_bytes);
 	}
 	cr_assert_eq(inj_pad_frames(list, addresses, DSU_N_PADS + 1, addresses[DSU_N_PADS],
-				    (uintptr_t)area + AREA_BYTES, area + AREA_BYTES, sizeof(frames),
+				    (uintptr_t)area + AREA_BYTES, area + AREA_BYTES, FRAMES_BYTES,
 				    &bytes), 0);
 	cr_assert_eq(mprotect(area, AREA_BYTES, PROT_READ | PROT_EXEC), 0);
 	/* The unwinder keeps the object for ever. */
