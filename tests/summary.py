@@ -4,10 +4,12 @@
 
 summary.py --same-source BUILD SOURCE   status 0 when BUILD was set up for SOURCE
 summary.py --has-tests BUILD            status 0 when BUILD has tests
-summary.py LOG STATUS                   prints logs of failures, reasons of skips, the counts
+summary.py LOG STATUS [FOUND]           prints logs of failures, reasons of skips, the counts
 
 LOG is Meson's testlog.json, STATUS the exit status of `meson test`. Where a test program is
-made of Criterion tests these are counted, not the program.
+made of Criterion tests these are counted, not the program. FOUND is a directory in which
+sanitizers or valgrind left a file for every process that they found guilty of something; each
+that is not empty is a failure.
 """
 
 import json
@@ -89,7 +91,20 @@ def print_failure(entry, output):
     print("\n".join(lines[-MAX_LINES:]))
 
 
-def summarise(path, status):
+def print_findings(directory):
+    """What the watchers wrote. Return: how many processes were found guilty."""
+    guilty = 0
+    for name in sorted(os.listdir(directory)):
+        with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+        if lines:
+            guilty += 1
+            print("\n==== found: %s" % name)
+            print("\n".join(lines[:MAX_LINES]))
+    return guilty
+
+
+def summarise(path, status, found=None):
     count = Count()
     entries = read_log(path)
     for entry in entries:
@@ -102,6 +117,8 @@ def summarise(path, status):
     elif status != 0 and count.failed == 0:
         print("meson test failed with status %d though no test did" % status, file=sys.stderr)
         count.failed += 1
+    if found:
+        count.failed += print_findings(found)
     if count.skipped:
         print("\nskipped:")
         for reason in count.skipped:
@@ -117,8 +134,8 @@ def main(arguments):
         good = same_source(arguments[1], arguments[2])
     elif len(arguments) == 2 and arguments[0] == "--has-tests":
         good = has_tests(arguments[1])
-    elif len(arguments) == 2:
-        good = summarise(arguments[0], int(arguments[1]))
+    elif len(arguments) in (2, 3):
+        good = summarise(arguments[0], int(arguments[1]), *arguments[2:])
     else:
         print(__doc__, file=sys.stderr)
         return 2

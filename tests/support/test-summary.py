@@ -22,17 +22,24 @@ def entry(name, result, output, stream="stderr"):
 
 
 class Summary(unittest.TestCase):
-    def run_on(self, entries, status=0):
+    def run_on(self, entries, status=0, found=None):
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "testlog.json")
             if entries is not None:
                 with open(path, "w", encoding="utf-8") as file:
                     file.writelines(json.dumps(e) + "\n" for e in entries)
-            return subprocess.run([sys.executable, SUMMARY, path, str(status)],
+            more = []
+            if found is not None:
+                more = [os.path.join(directory, "found")]
+                os.mkdir(more[0])
+                for name, text in found.items():
+                    with open(os.path.join(more[0], name), "w", encoding="utf-8") as file:
+                        file.write(text)
+            return subprocess.run([sys.executable, SUMMARY, path, str(status)] + more,
                                   capture_output=True, text=True, check=False)
 
-    def expect(self, entries, line, status=0, good=False):
-        done = self.run_on(entries, status)
+    def expect(self, entries, line, status=0, good=False, found=None):
+        done = self.run_on(entries, status, found)
         self.assertEqual(done.stdout.splitlines()[-1], line, done.stdout)
         self.assertEqual(done.returncode, 0 if good else 1)
         return done.stdout
@@ -69,6 +76,13 @@ class Summary(unittest.TestCase):
     def test_unexpected_results_of_meson_fail(self):
         for result in ("UNEXPECTEDPASS", "INTERRUPT", "FAIL", "ERROR", "TIMEOUT"):
             self.expect([entry("a", result, "")], "0 passed, 1 failed", 1)
+
+    def test_what_watchers_found_fails_whatever_the_tests_say(self):
+        fine = [entry("a", "OK", synthesis(3, 0))]
+        self.expect(fine, "3 passed, 0 failed", good=True, found={"memcheck.1": ""})
+        output = self.expect(fine, "3 passed, 2 failed",
+                             found={"address.1": "leak of 3", "address.2": "", "undefined.7": "x"})
+        self.assertIn("leak of 3", output)
 
     def test_nothing_run_is_a_failure(self):
         self.expect([], "0 passed, 1 failed")
