@@ -174,6 +174,7 @@
 /* Limits on what callers can create. */
 #define DSUD_MAX_PATCH_BYTES (256u << 20)
 #define DSUD_MAX_TARGETS_PER_UPDATE 256
+#define DSUD_MAX_SEARCHES 16       /* targets of one call that are not named by pid */
 #define DSUD_MAX_RUNNING 16
 #define DSUD_MAX_QUEUED 64
 #define DSUD_MAX_PER_CONNECTION 32 /* unfinished updates and questions of one connection */

@@ -71,8 +71,9 @@ int dsud_read_patch_id(sd_bus_message *message, struct dsud_order *order, sd_bus
 
 /* --- targets ------------------------------------------------------------------------------ */
 
+/* Each search looks at every process of the machine while others wait. */
 static int read_target(sd_bus_message *message, struct dsud_selection *selection,
-		       sd_bus_error *error)
+		       unsigned *n_searches, sd_bus_error *error)
 {
 	enum dsud_selector by;
 	struct inj_why why;
@@ -85,6 +86,11 @@ static int read_target(sd_bus_message *message, struct dsud_selection *selection
 	if (dsud_selector_from_word(word, &by) < 0)
 		return dsud_bus_usage(
 			error, "There is no selector '%s'. Use pid, exe, comm or unit.", word);
+	if (by != DSUD_BY_PID && ++*n_searches > DSUD_MAX_SEARCHES)
+		return sd_bus_error_setf(error, DSUD_ERROR_BUSY,
+					 "More than %d targets are named by exe, comm or unit. "
+					 "Name them by pid, or split them into several updates.",
+					 DSUD_MAX_SEARCHES);
 	r = dsud_select(selection, by, value, &why);
 	return r != 0 ? dsud_bus_error(error, r, &why) : 1;
 }
@@ -93,13 +99,14 @@ int dsud_read_targets(sd_bus_message *message, bool may_be_empty, struct dsud_or
 		      sd_bus_error *error)
 {
 	INJ_FREE struct dsud_selection *selection = calloc(1, sizeof(*selection));
+	unsigned n_searches = 0;
 	size_t n_named = 0;
 	int r;
 
 	if (!selection)
 		return -ENOMEM;
 	r = sd_bus_message_enter_container(message, 'a', "(ss)");
-	while (r >= 0 && (r = read_target(message, selection, error)) > 0)
+	while (r >= 0 && (r = read_target(message, selection, &n_searches, error)) > 0)
 		if (++n_named > DSUD_MAX_TARGETS_PER_UPDATE)
 			return sd_bus_error_setf(error, DSUD_ERROR_BUSY,
 						 "More than %d targets are named. Split them into "

@@ -2,9 +2,10 @@
 /*
  * Owns the list of connections and their end. Always holds: when a connection goes away, the
  * questions that only it waited for are cancelled, while its updates go on; a peer that does not
- * read costs a bounded amount of memory and then its connection.
+ * read costs a bounded amount of memory, in messages and in bytes, and then its connection.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,8 +16,27 @@
 #include "dsud/log.h"
 #include "injector/base/cleanup.h"
 
-/* Messages that may wait for one private peer. */
+/* Messages that may wait for one private peer, and for one while memory is short. */
 #define MAX_WAITING 2048
+#define MAX_WAITING_THEN 16
+/* Some twenty times what a busy daemon needs. Messages have many sizes; what counts is their sum. */
+#define SHORT_OF_MEMORY_BYTES (256u << 20)
+
+static bool is_short_of_memory(void)
+{
+	struct mallinfo2 use = mallinfo2();
+
+	return use.uordblks + use.hblkhd > SHORT_OF_MEMORY_BYTES;
+}
+
+static bool is_slow(const struct dsud_connection *connection)
+{
+	uint64_t n_waiting = 0;
+
+	if (connection->is_system || sd_bus_get_n_queued_write(connection->bus, &n_waiting) < 0)
+		return false;
+	return n_waiting > MAX_WAITING || (n_waiting > MAX_WAITING_THEN && is_short_of_memory());
+}
 
 /* Runs between other events, so no handler is at work on a connection. */
 static int drop_slow(sd_event_source *source, void *userdata)
@@ -25,12 +45,8 @@ static int drop_slow(sd_event_source *source, void *userdata)
 	struct dsud_connection *next;
 
 	for (struct dsud_connection *connection = bus->first; connection; connection = next) {
-		uint64_t n_waiting = 0;
-
 		next = connection->next;
-		if (connection->is_system ||
-		    sd_bus_get_n_queued_write(connection->bus, &n_waiting) < 0 ||
-		    n_waiting <= MAX_WAITING)
+		if (!is_slow(connection))
 			continue;
 		dsud_log(LOG_WARNING, "a client does not read what it is sent; it is disconnected");
 		dsud_connection_drop(connection);

@@ -47,6 +47,8 @@ struct dsud_bus {
 	int socket_lock_fd;
 	int listen_fd;
 	sd_event_source *listen_source;
+	sd_event_source *pause_source; /* while nobody can be accepted */
+	bool told_full;           /* that there are too many clients; once is enough */
 	sd_event_source *retry_source;
 	uint64_t retry_usec;      /* how long to wait before the next try */
 	bool told_of_trouble;     /* with the system bus; once is enough */

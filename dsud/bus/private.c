@@ -23,6 +23,8 @@
 #include "dsud/log.h"
 #include "injector/base/cleanup.h"
 
+#define PAUSE_USEC 1000000u
+
 static int make_address(const char *path, struct sockaddr_un *ret, struct inj_why *why)
 {
 	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -192,6 +194,39 @@ static int serve(struct dsud_bus *owner, int fd, uid_t uid)
 	return r;
 }
 
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct dsud_bus *bus = userdata;
+
+	bus->pause_source = sd_event_source_disable_unref(bus->pause_source);
+	return sd_event_source_set_enabled(bus->listen_source, SD_EVENT_ON);
+}
+
+/* Whoever waits to be let in makes the socket readable: without a pause we would only spin. */
+static int pause_listening(struct dsud_bus *bus, int negative_errno)
+{
+	dsud_log_errno(LOG_ERR, negative_errno,
+		       "cannot accept clients; trying again in a second");
+	sd_event_source_disable_unref(bus->pause_source);
+	bus->pause_source = NULL;
+
+	int r = sd_event_add_time_relative(bus->event, &bus->pause_source, CLOCK_MONOTONIC,
+					   PAUSE_USEC, 0, on_pause_over, bus);
+
+	return r < 0 ? r : sd_event_source_set_enabled(bus->listen_source, SD_EVENT_OFF);
+}
+
+static bool is_full(struct dsud_bus *bus)
+{
+	bool full = count_private(bus) >= DSUD_MAX_CONNECTIONS;
+
+	if (full && !bus->told_full)
+		dsud_log(LOG_WARNING, "%d clients are connected already; others are turned away",
+			 DSUD_MAX_CONNECTIONS);
+	bus->told_full = full;
+	return full;
+}
+
 static int on_connection(sd_event_source *source, int listen_fd, uint32_t revents, void *userdata)
 {
 	struct dsud_bus *bus = userdata;
@@ -200,14 +235,11 @@ static int on_connection(sd_event_source *source, int listen_fd, uint32_t revent
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	int r;
 
-	if (fd < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			dsud_log_errno(LOG_ERR, -errno, "cannot accept a client");
-		return 0;
-	}
-	if (count_private(bus) >= DSUD_MAX_CONNECTIONS) {
-		dsud_log(LOG_WARNING, "%d clients are connected already; another is turned away",
-			 DSUD_MAX_CONNECTIONS);
+	if (fd < 0)
+		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED
+			       ? 0
+			       : pause_listening(bus, -errno);
+	if (is_full(bus)) {
 		close(fd);
 		return 0;
 	}
@@ -242,6 +274,7 @@ int dsud_bus_listen(struct dsud_bus *bus, struct inj_why *why)
 
 void dsud_bus_stop_listening(struct dsud_bus *bus)
 {
+	bus->pause_source = sd_event_source_disable_unref(bus->pause_source);
 	bus->listen_source = sd_event_source_disable_unref(bus->listen_source);
 	if (bus->listen_fd < 0)
 		return;
