@@ -16,6 +16,7 @@
 #include "dsud/contract.h"
 #include "dsud/log.h"
 #include "dsud/manager.h"
+#include "dsud/worker/rights.h"
 
 /* As dsuctl's. */
 enum exit_code {
@@ -157,6 +158,7 @@ static void prepare_process(void)
 	sigaddset(&blocked, SIGINT);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	dsud_leave_network();
 	umask(0077);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;

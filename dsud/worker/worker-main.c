@@ -9,16 +9,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "dsud/log.h"
+#include "dsud/worker/rights.h"
 #include "dsud/worker/worker.h"
 #include "injector/base/cleanup.h"
 
@@ -63,38 +62,6 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
-/*
- * A question needs to look at processes and files, nothing more; CAP_KILL is for signal 0, which
- * tells whether a thread still belongs to a process, CAP_PERFMON to watch a call that is interrupted.
- * Source: capabilities(7); /proc/PID/map_files needs CAP_CHECKPOINT_RESTORE, proc(5).
- */
-static int drop_privileges(void)
-{
-	static const unsigned kept[] = {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_CHECKPOINT_RESTORE,
-					CAP_KILL, CAP_PERFMON};
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct sets[2];
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_capget, &header, sets) < 0)
-		return -errno;
-
-	uint32_t mask[2] = {0};
-
-	for (size_t i = 0; i < INJ_ARRAY_LENGTH(kept); i++)
-		mask[kept[i] / 32] |= 1u << (kept[i] % 32);
-	for (int i = 0; i < 2; i++) {
-		sets[i].permitted &= mask[i];
-		sets[i].effective = sets[i].permitted;
-		sets[i].inheritable = 0;
-	}
-	return syscall(SYS_capset, &header, sets) < 0 ? -errno : 0;
-}
-
-static bool changes_nothing(enum upd_kind kind)
-{
-	return kind == UPD_CHECK || kind == UPD_STACKS || kind == UPD_STATUS;
-}
-
 static int settle_in(const struct dsud_job *job, int channel_fd, int cancel_fd)
 {
 	int fds[] = {channel_fd, cancel_fd, job->patch_fd, job->journal_fd};
@@ -102,10 +69,8 @@ static int settle_in(const struct dsud_job *job, int channel_fd, int cancel_fd)
 	keep_descriptors(fds, INJ_ARRAY_LENGTH(fds));
 	reset_signals();
 	prctl(PR_SET_NAME, "dsud-worker", 0, 0, 0);
-	/* A core of a worker would hold memory of its targets. */
-	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 	alarm((unsigned)((job->timeout_ns + job->grace_ns) / 1000000000u) + ALARM_SLACK_SECONDS);
-	return changes_nothing(job->kind) ? drop_privileges() : 0;
+	return dsud_worker_drop_rights(job);
 }
 
 static void on_progress(void *context, const struct upd_progress *progress)
