@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * `dsuctl inspect`: what a patch file contains, read by the same reader that the daemon's worker
- * uses, so a file that is refused here would be refused there. The file is hostile: names in it
- * become printable before they go anywhere. Talks to nobody.
+ * `dsuctl inspect`: what a patch file contains, read by the same code as in a reader of the daemon,
+ * so a file that is refused here would be refused there. The file is hostile: it is read by a child
+ * without rights, which tells one JSON document; names in it become printable there, and what comes
+ * back is looked at once more before it goes anywhere. Talks to nobody.
  */
+#include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "dsuctl/file.h"
 #include "dsuctl/json.h"
@@ -14,7 +18,12 @@
 #include "dsuctl/print.h"
 #include "dsuctl/table.h"
 #include "dsuctl/verbs.h"
+#include "injector/base/io.h"
+#include "injector/base/sandbox.h"
 #include "injector/image/patch.h"
+
+#define MAX_ANSWER (64u << 20)
+#define MAX_CPU_SECONDS 60
 
 static bool has_unwind_info(const struct inj_patch *patch)
 {
@@ -193,28 +202,105 @@ static int print_people(const struct ctl_options *options, const json_t *documen
 	return print_externals(&output, json_object_get(document, "externals"));
 }
 
+/* The child: a byte that says which, then the document or the story of the refusal. Ends. */
+static _Noreturn void read_alone(int patch_fd, int answer_fd, const char *path)
+{
+	const int fds[] = { patch_fd, answer_fd };
+	const struct inj_sandbox sandbox = {
+		.name = "dsuctl-reader", .fds = fds, .n_fds = INJ_ARRAY_LENGTH(fds),
+		.memory_bytes = INJ_SANDBOX_MEMORY_BYTES, .cpu_seconds = MAX_CPU_SECONDS, .max_fds = 64,
+	};
+	struct inj_patch *patch = NULL;
+	struct inj_why why = {0};
+	json_t *document;
+	char *text;
+	int r;
+
+	if (inj_sandbox_enter(&sandbox) < 0)
+		_exit(EXIT_FAILURE);
+	r = inj_patch_open(patch_fd, ctl_file_name(path), &patch, &why);
+	if (r != 0) {
+		inj_write_full(answer_fd, "-", 1);
+		inj_write_full(answer_fd, &why, sizeof(why));
+		_exit(EXIT_SUCCESS);
+	}
+	document = document_of(patch, path);
+	text = document ? json_dumps(document, JSON_COMPACT) : NULL;
+	if (!text || inj_write_full(answer_fd, "+", 1) < 0 || inj_write_full(answer_fd, text, strlen(text)) < 0)
+		_exit(EXIT_FAILURE);
+	_exit(EXIT_SUCCESS);
+}
+
+/* Our own documents hold printable text only, so nothing in them is escaped but quotes and backslashes. */
+static json_t *parse_answer(char *text, size_t length)
+{
+	for (const char *at = text; (at = strchr(at, '\\')); at += 2)
+		if (at[1] != '"' && at[1] != '\\')
+			return NULL;
+	inj_printable(text);
+	return json_loadb(text, length, 0, NULL);
+}
+
+static int refuse(const struct ctl_options *options, const char *answer, size_t length)
+{
+	struct inj_why why = { .code = INJ_BAD_PATCH };
+	char error[64];
+
+	if (length == 1 + sizeof(why)) {
+		memcpy(&why, answer + 1, sizeof(why));
+		why.text[sizeof(why.text) - 1] = '\0';
+		inj_printable(why.text);
+	} else {
+		inj_refuse(&why, INJ_BAD_PATCH,
+			   "The process that reads the patch came to a bad end: the file is damaged, or made to "
+			   "attack who reads it. Find out where it comes from.");
+	}
+	snprintf(error, sizeof(error), "org.dsud1.Error.%s", inj_code_bus_name(why.code));
+	return ctl_fail(options, NULL, error, "%s", why.text);
+}
+
+/* Have the patch read. Return: 0 with a document, else an exit code after the failure was told. */
+static int have_read(const struct ctl_options *options, int fd, const char *path, json_t **ret)
+{
+	INJ_FREE char *answer = NULL;
+	INJ_CLOSE int mine = -1;
+	size_t length = 0;
+	pid_t child;
+	int pair[2];
+	int r;
+
+	/* Jansson wants to read random numbers, once in a process. */
+	json_object_seed(0);
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return ctl_fail_errno(options, NULL, -errno);
+	mine = pair[0];
+	child = fork();
+	if (child == 0)
+		read_alone(fd, pair[1], path);
+	close(pair[1]);
+	if (child < 0)
+		return ctl_fail_errno(options, NULL, -errno);
+	r = inj_read_whole(mine, MAX_ANSWER, &answer, &length);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	if (r < 0)
+		return ctl_fail_errno(options, NULL, r);
+	*ret = length > 0 && answer[0] == '+' ? parse_answer(answer + 1, length - 1) : NULL;
+	return *ret ? 0 : refuse(options, answer, length);
+}
+
 int ctl_verb_inspect(const struct ctl_options *options)
 {
-	INJ_CLEANUP(inj_patch_guard) struct inj_patch *patch = NULL;
 	CTL_JSON json_t *document = NULL;
 	const char *path = options->arguments[0];
 	INJ_CLOSE int fd = -1;
-	struct inj_why why = {0};
 	int r;
 
 	r = ctl_file_open(options, NULL, path, &fd);
+	if (r == 0)
+		r = have_read(options, fd, path, &document);
 	if (r > 0)
 		return r;
-	r = inj_patch_open(fd, ctl_file_name(path), &patch, &why);
-	if (r != 0) {
-		char error[64];
-
-		snprintf(error, sizeof(error), "org.dsud1.Error.%s", inj_code_bus_name(why.code));
-		return ctl_fail(options, NULL, error, "%s", why.text);
-	}
-	document = document_of(patch, path);
-	if (!document)
-		return ctl_fail_errno(options, NULL, -ENOMEM);
 	if (options->quiet && options->json == CTL_JSON_OFF)
 		return CTL_EXIT_DONE;
 	r = options->json == CTL_JSON_OFF ? print_people(options, document)
