@@ -44,7 +44,8 @@ static int run(const struct ctl_options *options)
 	return verb->run(options);
 }
 
-/* Where the options are wrong: the command that was probably meant, for the shape of the document. */
+/* Where the options are wrong: the command that was probably meant, for the shape of the
+ * document. */
 static const struct ctl_verb *guess_verb(int argc, char **argv)
 {
 	const struct ctl_verb *verb = NULL;

@@ -3,8 +3,8 @@
  * One update as its caller sees it: sent, waited for, told. The wait ends with the daemon's report
  * and nothing else, unless the operator insists on leaving or the daemon goes away; then it is said
  * that the outcome is not known, never that there was one. The signals are subscribed to before the
- * call is sent, so no report can be missed. A bus sends reports to root only; whoever else asked for
- * the update is told that it ended and reads the report from it.
+ * call is sent, so no report can be missed. A bus sends reports to root only; whoever else asked
+ * for the update is told that it ended and reads the report from it.
  */
 #include "dsuctl/update.h"
 

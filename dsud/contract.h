@@ -12,7 +12,8 @@
 #define DSUD_BUS_NAME "org.dsud1"
 #define DSUD_SOCKET_PATH "/run/dsud/private"
 #define DSUD_STATE_DIR "/run/dsud/state"
-/* The socket of a daemon that was started with --state-dir and without --socket, in that directory. */
+/* The socket of a daemon that was started with --state-dir and without --socket, in that
+ * directory. */
 #define DSUD_SOCKET_IN_STATE_DIR "private"
 
 /* Objects. Targets and updates stand below their prefix: /org/dsud1/target/PID, .../update/N. */

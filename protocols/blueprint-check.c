@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rules that a blueprint must keep. It comes from a process that has read files made by others and may be in their
- * hands, so every number in it counts as chosen by an attacker. Always holds for what passes: every offset and count may
- * be used without further checks; memory of ours goes to free addresses and is never writable and executable; the
- * target's code changes only at the entries of functions in files that it executes, only into jumps to a stub of this
- * update; what is to be called or watched is code of the target or of the patch.
+ * The rules that a blueprint must keep. It comes from a process that has read files made by others
+ * and may be in their hands, so every number in it counts as chosen by an attacker. Always holds
+ * for what passes: every offset and count may be used without further checks; memory of ours goes
+ * to free addresses and is never writable and executable; the target's code changes only at the
+ * entries of functions in files that it executes, only into jumps to a stub of this update; what is
+ * to be called or watched is code of the target or of the patch.
  *
- * Whether the patch is a good one is no question here: it runs with the target's rights in any case.
+ * Whether the patch is a good one is no question here: it runs with the target's rights in any
+ * case.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -29,8 +31,9 @@ struct check {
 static int refuse(const struct check *check, const char *rule, uint64_t value)
 {
 	return inj_refuse(check->why, INJ_BAD_PATCH,
-			  "What was made of the patch breaks a rule: %s (0x%llx). Either the patch or a file of the "
-			  "target attacks whoever reads it; find out where they come from. Nothing was changed.",
+			  "What was made of the patch breaks a rule: %s (0x%llx). Either the patch "
+			  "or a file of the target attacks whoever reads it; find out where they "
+			  "come from. Nothing was changed.",
 			  rule, (unsigned long long)value);
 }
 
@@ -53,7 +56,8 @@ static bool has_sound_sizes(const struct upd_sheet *sheet, size_t n_bytes)
 	       sheet->n_late <= UPD_SHEET_MAX_LATE &&
 	       sheet->n_note_bytes <= UPD_SHEET_MAX_NOTE_BYTES && sheet->n_ledger_bytes % 8 == 0 &&
 	       sheet->n_ledger_bytes <= INJ_LEDGER_MAX_BYTES && sheet->memfd_bytes > 0 &&
-	       sheet->memfd_bytes <= UPD_SHEET_MAX_BYTES && sheet->memfd_bytes % INJ_PAGE_BYTES == 0;
+	       sheet->memfd_bytes <= UPD_SHEET_MAX_BYTES &&
+	       sheet->memfd_bytes % INJ_PAGE_BYTES == 0;
 }
 
 /* The checked record, as the target will carry it. */
@@ -96,7 +100,8 @@ static int split(struct check *check, size_t n_bytes)
 	blueprint->pieces = take(&at, &left, sheet->n_pieces, sizeof(*blueprint->pieces));
 	blueprint->notes = take(&at, &left, sheet->n_note_bytes, 1);
 	blueprint->data = at;
-	if (!record || !blueprint->parts || !blueprint->late || !blueprint->pieces || !blueprint->notes)
+	if (!record || !blueprint->parts || !blueprint->late || !blueprint->pieces ||
+	    !blueprint->notes)
 		return refuse(check, "its sizes do not add up", n_bytes);
 	if (sheet->n_note_bytes && blueprint->notes[sheet->n_note_bytes - 1] != '\0')
 		return refuse(check, "a note has no end", sheet->n_note_bytes);
@@ -138,12 +143,13 @@ static bool may_have(enum dsu_area_kind kind, uint32_t prot)
 }
 
 /* The order of kinds: control, record, anything, at most one stack at the end. */
-static bool is_in_place(const struct dsu_ledger *record, const struct dsu_ledger_area *area, size_t i)
+static bool is_in_place(const struct dsu_ledger *record, const struct dsu_ledger_area *area,
+			size_t i)
 {
 	switch (area->kind) {
 	case DSU_AREA_CONTROL:
-		return i == 0 && area->address == record->control && area->bytes == INJ_PAGE_BYTES &&
-		       area->address < LOW_END;
+		return i == 0 && area->address == record->control &&
+		       area->bytes == INJ_PAGE_BYTES && area->address < LOW_END;
 	case DSU_AREA_LEDGER:
 		return i == 1 && area->offset == 0 && area->bytes >= record->total_bytes;
 	case DSU_AREA_SCRATCH:
@@ -161,7 +167,8 @@ static int check_area(const struct check *check, size_t i)
 	const struct inj_maps *maps = check->facts->maps;
 
 	if (!may_have(area->kind, area->prot) || !is_in_place(record, area, i))
-		return refuse(check, "an area has the wrong kind, place or protection", area->address);
+		return refuse(check, "an area has the wrong kind, place or protection",
+			      area->address);
 	if (area->bytes > check->blueprint->sheet->memfd_bytes ||
 	    area->offset > check->blueprint->sheet->memfd_bytes - area->bytes)
 		return refuse(check, "an area lies outside of the file", area->offset);
@@ -176,7 +183,8 @@ static int check_area(const struct check *check, size_t i)
 	return 0;
 }
 
-static const struct dsu_ledger_area *area_at(const struct check *check, inj_addr address, uint64_t n)
+static const struct dsu_ledger_area *area_at(const struct check *check, inj_addr address,
+					     uint64_t n)
 {
 	const struct inj_ledger *ledger = check->blueprint->record;
 
@@ -198,7 +206,8 @@ static bool is_in(const struct check *check, enum dsu_area_kind kind, bool code,
 	return area && area->kind == kind && (!code || (area->prot & PROT_EXEC));
 }
 
-/* Code that the target has from a file, or from an earlier update; the kernel's own pages are neither. */
+/* Code that the target has from a file, or from an earlier update; the kernel's own pages are
+ * neither. */
 static bool is_code(const struct check *check, inj_addr address, uint64_t n)
 {
 	const struct inj_map *map = inj_maps_find(check->facts->maps, address);
@@ -210,8 +219,8 @@ static bool is_code(const struct check *check, inj_addr address, uint64_t n)
 static bool same_write(const struct inj_site_write *wanted, uint64_t address, uint8_t n,
 		       const uint8_t *before, const uint8_t *after)
 {
-	return wanted->address == address && wanted->n == n && memcmp(wanted->old, before, n) == 0 &&
-	       memcmp(wanted->new, after, n) == 0;
+	return wanted->address == address && wanted->n == n &&
+	       memcmp(wanted->old, before, n) == 0 && memcmp(wanted->new, after, n) == 0;
 }
 
 /* The redirect is what this very site needs, byte for byte. */
@@ -244,7 +253,8 @@ static int check_site(const struct check *check, size_t i)
 	if (site->size == 0 || site->size > UPD_MAX_FUNCTION_BYTES ||
 	    !is_code(check, site->address, site->size))
 		return refuse(check, "a function is not in the target's code", site->address);
-	if (!is_in(check, DSU_AREA_STUBS, true, site->stub, site->stub_bytes) || site->stub_bytes == 0)
+	if (!is_in(check, DSU_AREA_STUBS, true, site->stub, site->stub_bytes) ||
+	    site->stub_bytes == 0)
 		return refuse(check, "a stub is not among the stubs", site->stub);
 	if (!is_in(check, DSU_AREA_IMAGE, true, site->replacement,
 		   site->replacement_size ? site->replacement_size : 1))
@@ -270,7 +280,8 @@ static int check_parts(const struct check *check)
 		if (code.start >= code.end || code.end - code.start > UPD_MAX_FUNCTION_BYTES ||
 		    !is_code(check, code.start, code.end - code.start) ||
 		    blueprint->parts[i].site >= blueprint->record->record->n_sites)
-			return refuse(check, "a part of a function is not in the target's code", code.start);
+			return refuse(check, "a part of a function is not in the target's code",
+				      code.start);
 	}
 	return 0;
 }
@@ -286,7 +297,8 @@ static int by_address(const void *a, const void *b)
 static int check_clashes(const struct check *check)
 {
 	const struct inj_ledger *ledger = check->blueprint->record;
-	INJ_FREE struct inj_range *ranges = calloc(2 * (size_t)ledger->record->n_sites, sizeof(*ranges));
+	INJ_FREE struct inj_range *ranges =
+		calloc(2 * (size_t)ledger->record->n_sites, sizeof(*ranges));
 	size_t n = 0;
 
 	if (!ranges)
@@ -295,7 +307,8 @@ static int check_clashes(const struct check *check)
 		for (size_t j = 0; j < ledger->sites[i].n_writes; j++) {
 			const inj_addr address = ledger->sites[i].writes[j].address;
 
-			ranges[n++] = (struct inj_range){ address, address + ledger->sites[i].writes[j].n };
+			ranges[n++] =
+				(struct inj_range){address, address + ledger->sites[i].writes[j].n};
 		}
 	qsort(ranges, n, sizeof(*ranges), by_address);
 	for (size_t i = 1; i < n; i++)
@@ -333,7 +346,8 @@ static int check_calls(struct check *check)
 		    (sheet->locked[i].start > sheet->locked[i].end ||
 		     !is_code(check, sheet->locked[i].start,
 			      sheet->locked[i].end - sheet->locked[i].start)))
-			return refuse(check, "the target's unwinder is no code", sheet->locked[i].start);
+			return refuse(check, "the target's unwinder is no code",
+				      sheet->locked[i].start);
 	blueprint->unwinder = (struct upd_unwinder){ .tell = sheet->tell, .forget = sheet->forget,
 						     .may_unwind = sheet->may_unwind != 0 };
 	memcpy(blueprint->unwinder.locked, sheet->locked, sizeof(sheet->locked));
@@ -342,7 +356,8 @@ static int check_calls(struct check *check)
 	return 0;
 }
 
-/* Stubs are whole; and the way back of a called function decides whether the borrowed thread survives us. */
+/* Stubs are whole; and the way back of a called function decides whether the borrowed thread
+ * survives us. */
 static int check_stubs(struct check *check)
 {
 	struct upd_blueprint *blueprint = check->blueprint;
@@ -362,7 +377,8 @@ static int check_stubs(struct check *check)
 		if (blueprint->call_pad)
 			continue;
 		if (memcmp(found, pad, n) != 0)
-			return refuse(check, "the pad for calls is not what it should be", area->address);
+			return refuse(check, "the pad for calls is not what it should be",
+				      area->address);
 		blueprint->call_pad = area->address;
 	}
 	return blueprint->call_pad ? 0 : refuse(check, "stubs are missing", 0);
@@ -393,7 +409,8 @@ static bool is_plain(const char *text, size_t max)
 	for (size_t i = 0; i < max; i++) {
 		if (text[i] == '\0')
 			return i > 0;
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-", text[i]))
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-",
+			    text[i]))
 			return false;
 	}
 	return false;
@@ -420,7 +437,8 @@ static int check_image(struct check *check)
 	}
 	if (record->image_eh_frame && !is_in(check, DSU_AREA_IMAGE, false, record->image_eh_frame,
 					     record->image_eh_frame_bytes))
-		return refuse(check, "the unwind table is not in the patch", record->image_eh_frame);
+		return refuse(check, "the unwind table is not in the patch",
+			      record->image_eh_frame);
 	return 0;
 }
 
@@ -436,7 +454,8 @@ static int check_identity(const struct check *check)
 	    strcmp(inj_ledger_string(ledger, record->protocol), check->facts->protocol) != 0)
 		return refuse(check, "it is the plan of another update", record->n_members);
 	if (!is_plain(inj_ledger_string(ledger, record->patch_id), INJ_PATCH_ID_MAX))
-		return refuse(check, "the patch's id is not made of plain characters", record->patch_id);
+		return refuse(check, "the patch's id is not made of plain characters",
+			      record->patch_id);
 	return 0;
 }
 
@@ -499,7 +518,8 @@ static int check_all(struct check *check, size_t n_bytes)
 int upd_blueprint_check(void *bytes, size_t n_bytes, const struct upd_blueprint_facts *facts,
 			struct upd_blueprint **ret, struct inj_why *why)
 {
-	INJ_CLEANUP(upd_blueprint_guard) struct upd_blueprint *blueprint = calloc(1, sizeof(*blueprint));
+	INJ_CLEANUP(upd_blueprint_guard)
+	struct upd_blueprint *blueprint = calloc(1, sizeof(*blueprint));
 	struct check check = { .blueprint = blueprint, .facts = facts, .why = why };
 	int r;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writing a plan down. This runs beside foreign files, so nothing that is written here is believed by who reads it:
- * blueprint-check.c has the rules. Bytes that are zero anyway are left out, page by page.
+ * Writing a plan down. This runs beside foreign files, so nothing that is written here is believed
+ * by who reads it: blueprint-check.c has the rules. Bytes that are zero anyway are left out, page
+ *   by page.
  */
 #include <string.h>
 
@@ -34,8 +35,10 @@ static void list_sources(struct writer *writer, const struct upd_plan *plan, con
 	for (size_t i = 0; i < plan->n_clusters; i++) {
 		const struct upd_cluster *cluster = &plan->clusters[i];
 
-		add_source(writer, cluster->stubs_offset, cluster->stubs_data, cluster->stubs_bytes);
-		add_source(writer, cluster->frames_offset, cluster->frames_data, cluster->frames_bytes);
+		add_source(writer, cluster->stubs_offset, cluster->stubs_data,
+			   cluster->stubs_bytes);
+		add_source(writer, cluster->frames_offset, cluster->frames_data,
+			   cluster->frames_bytes);
 	}
 	add_source(writer, plan->pads_offset, plan->pads_data, sizeof(plan->pads_data));
 	add_source(writer, plan->pad_frames_offset, plan->pad_frames_data,
@@ -103,7 +106,8 @@ static uint8_t *put_pieces(const struct writer *writer, uint8_t *at)
 {
 	for (size_t i = 0; i < writer->sheet.n_pieces; i++)
 		for (uint64_t done = 0; done < writer->pieces[i].bytes; done += INJ_PAGE_BYTES)
-			at = put(at, bytes_at(writer, writer->pieces[i].offset + done), INJ_PAGE_BYTES);
+			at = put(at, bytes_at(writer, writer->pieces[i].offset + done),
+				 INJ_PAGE_BYTES);
 	return at;
 }
 

@@ -24,7 +24,8 @@ void upd_blueprint_fill(const struct upd_blueprint *blueprint, uint8_t *view)
 	}
 }
 
-const uint8_t *upd_blueprint_bytes(const struct upd_blueprint *blueprint, uint64_t offset, uint64_t n)
+const uint8_t *upd_blueprint_bytes(const struct upd_blueprint *blueprint, uint64_t offset,
+				   uint64_t n)
 {
 	const uint8_t *data = blueprint->data;
 

@@ -10,9 +10,10 @@
 struct upd_plan;
 
 /*
- * A plan as the tracer gets it: flat bytes, made by whoever read the foreign files and trusted by nobody. It says which
- * bytes are to lie where in the target and what is to be called there; the record in it is the one that the target will
- * carry. What was checked below can be carried out without looking at any file.
+ * A plan as the tracer gets it: flat bytes, made by whoever read the foreign files and trusted by
+ * nobody. It says which bytes are to lie where in the target and what is to be called there; the
+ * record in it is the one that the target will carry. What was checked below can be carried out
+ * without looking at any file.
  *
  *   struct upd_sheet | record | parts | late words | pieces | notes | bytes of the pieces
  */
@@ -54,7 +55,8 @@ struct upd_piece {
 
 /* What will be done to one target, checked. */
 struct upd_blueprint {
-	void *bytes;                     /* owned; what follows points into it unless it says otherwise */
+	void *bytes;                     /* owned; what follows points into it unless it says
+					    otherwise */
 	const struct upd_sheet *sheet;
 	struct inj_ledger *record;       /* owned; its control word says nothing yet */
 	const struct upd_part *parts;
@@ -75,7 +77,8 @@ struct upd_blueprint {
 
 /*
  * Write a finished plan down.
- * late, image: of linking, the image as it shall lie in the file. ret_bytes: malloc'ed, the caller's.
+ * late, image: of linking, the image as it shall lie in the file. ret_bytes: malloc'ed, the
+ *   caller's.
  * State: none. Return: 0. Errors: -ENOMEM, -E2BIG.
  */
 int upd_blueprint_write(const struct upd_plan *plan, const struct inj_late_words *late,
@@ -95,7 +98,8 @@ struct upd_blueprint_facts {
  * bytes: malloc'ed, taken over in every case. facts: read just before, borrowed for the call.
  * State: none; pure.
  * Return: 0 and a blueprint, free with upd_blueprint_free().
- * Errors: INJ_BAD_PATCH with the rule that it breaks; INJ_BUSY (an address is no longer free); -ENOMEM.
+ * Errors: INJ_BAD_PATCH with the rule that it breaks; INJ_BUSY (an address is no longer free);
+ *   -ENOMEM.
  */
 int upd_blueprint_check(void *bytes, size_t n_bytes, const struct upd_blueprint_facts *facts,
 			struct upd_blueprint **ret, struct inj_why *why);
@@ -106,7 +110,8 @@ INJ_DEFINE_GUARD(struct upd_blueprint *, upd_blueprint_free, upd_blueprint_guard
 void upd_blueprint_fill(const struct upd_blueprint *blueprint, uint8_t *view);
 
 /* The bytes of a place of the file; NULL unless they are in one piece. Every area of stubs is. */
-const uint8_t *upd_blueprint_bytes(const struct upd_blueprint *blueprint, uint64_t offset, uint64_t n);
+const uint8_t *upd_blueprint_bytes(const struct upd_blueprint *blueprint, uint64_t offset,
+				   uint64_t n);
 
 /* May the target write to this byte of the image? */
 bool upd_blueprint_is_writable(const struct upd_blueprint *blueprint, uint64_t image_offset);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where our own code lies in a target, gathered from the ledgers. A forged ledger can make a walk of that target wrong
- * or unreliable, which harms nobody but the target itself.
+ * Where our own code lies in a target, gathered from the ledgers. A forged ledger can make a walk
+ * of that target wrong or unreliable, which harms nobody but the target itself.
  */
 #include "protocols/code-map.h"
 
@@ -76,9 +76,10 @@ static int add_frames(struct upd_code_map *map, const struct inj_process *proces
 
 		if (area->kind == DSU_AREA_FRAMES &&
 		    (code->kind == DSU_AREA_STUBS || code->kind == DSU_AREA_PADS))
-			r = add_table(map, process,
-				      (struct inj_range){ code->address, code->address + code->bytes },
-				      area->address, area->bytes);
+			r = add_table(
+				map, process,
+				(struct inj_range){code->address, code->address + code->bytes},
+				area->address, area->bytes);
 	}
 	return r;
 }

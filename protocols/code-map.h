@@ -8,8 +8,8 @@
 #include "injector/unwind/activity.h"
 
 /*
- * Our own code inside a target: stubs, return pads and patch images of this and of earlier updates. Tells the walker
- * what a pc there stands for and where the unwind tables are.
+ * Our own code inside a target: stubs, return pads and patch images of this and of earlier updates.
+ * Tells the walker what a pc there stands for and where the unwind tables are.
  */
 struct upd_code_stub {
 	struct inj_range range;
@@ -34,7 +34,8 @@ struct upd_code_map {
 	bool is_forgotten; /* the stubs stand for nothing */
 };
 
-/* Add everything that one ledger describes; tables are read from the target. Return: 0 or negative errno. */
+/* Add everything that one ledger describes; tables are read from the target. Return: 0 or negative
+ * errno. */
 int upd_code_map_add(struct upd_code_map *map, const struct inj_process *process,
 		     const struct inj_ledger *ledger);
 /* Sort; must come after the last add and before the map is used. */
@@ -43,7 +44,8 @@ void upd_code_map_seal(struct upd_code_map *map);
 void upd_code_map_forget_stubs(struct upd_code_map *map);
 void upd_code_map_deinit(struct upd_code_map *map);
 
-/* The original pc for a pc in one of our stubs or pads, any other unchanged. context: the map. An inj_translate_fn. */
+/* The original pc for a pc in one of our stubs or pads, any other unchanged. context: the map. An
+ * inj_translate_fn. */
 inj_addr upd_code_map_translate(void *context, inj_addr pc);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Plans and facts from the reader of a target. What it sends is checked here, or by the blueprint's rules, before anybody
- * uses it.
+ * Plans and facts from the reader of a target. What it sends is checked here, or by the blueprint's
+ * rules, before anybody uses it.
  */
 #include "protocols/draw.h"
 
@@ -29,7 +29,8 @@ int upd_ask_patch(struct upd_run *run, struct upd_reader *reader, struct inj_why
 	INJ_CLEANUP(upd_message_deinit) struct upd_message answer = UPD_MESSAGE_NONE;
 	const struct upd_patience patience = patience_of(run);
 	struct upd_patch_head head;
-	int r = upd_reader_ask(reader, UPD_ASK_PATCH, NULL, 0, sizeof(head), &patience, &answer, why);
+	int r = upd_reader_ask(reader, UPD_ASK_PATCH, NULL, 0, sizeof(head), &patience, &answer,
+			       why);
 
 	if (r != 0)
 		return r;
@@ -54,8 +55,8 @@ static int ask_plan(const struct upd_run *run, struct upd_subject *subject, uint
 		return r;
 	memcpy(ask.update_id, run->request->update_id, sizeof(ask.update_id));
 	snprintf(ask.protocol, sizeof(ask.protocol), "%s", run->protocol);
-	return upd_reader_ask(reader, UPD_ASK_PLAN, &ask, sizeof(ask), UPD_SHEET_MAX_BYTES, &patience, ret,
-			      why);
+	return upd_reader_ask(reader, UPD_ASK_PLAN, &ask, sizeof(ask), UPD_SHEET_MAX_BYTES,
+			      &patience, ret, why);
 }
 
 int upd_draw(const struct upd_run *run, struct upd_subject *subject, uint32_t n_members)
@@ -95,8 +96,8 @@ int upd_look_for_unwinder(struct upd_subject *subject, bool functions, struct up
 	int r = upd_subject_reader(subject, &reader, why);
 
 	if (r == 0)
-		r = upd_reader_ask(reader, UPD_ASK_UNWINDER, &wants_functions, sizeof(wants_functions),
-				   sizeof(tell), &patience, &answer, why);
+		r = upd_reader_ask(reader, UPD_ASK_UNWINDER, &wants_functions,
+				   sizeof(wants_functions), sizeof(tell), &patience, &answer, why);
 	if (r != 0)
 		return r;
 	if (answer.n_bytes != sizeof(tell))

@@ -13,14 +13,15 @@ int upd_ask_patch(struct upd_run *run, struct upd_reader *reader, struct inj_why
 /*
  * Have the plan of one target made, and check what comes back.
  * subject: opened. n_members: for the record. State: running; nothing is touched.
- * Return: 0 and subject->blueprint. Errors: every refusal of planning; INJ_BAD_PATCH (a blueprint against the rules); the
- * story is in subject->why.
+ * Return: 0 and subject->blueprint. Errors: every refusal of planning; INJ_BAD_PATCH (a blueprint
+ * against the rules); the story is in subject->why.
  */
 int upd_draw(const struct upd_run *run, struct upd_subject *subject, uint32_t n_members);
 
 /*
  * What the target itself unwinds with.
- * functions: its addresses as well, not only whether it may. Return: 0; else what went wrong, and ret is untouched.
+ * functions: its addresses as well, not only whether it may. Return: 0; else what went wrong, and
+ *   ret is untouched.
  */
 int upd_look_for_unwinder(struct upd_subject *subject, bool functions, struct upd_unwinder *ret,
 			  struct inj_why *why);

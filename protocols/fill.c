@@ -75,8 +75,9 @@ void upd_fill_blockers(struct upd_target *target, const struct inj_process *proc
 		blocker->address = hit->address;
 		blocker->reliable = hit->reliable;
 		upd_fill_string(&blocker->function, hit->tag < n_names ? names[hit->tag] : "?");
-		upd_fill_string(&blocker->comm,
-				inj_status_read(process, hit->tid, &status) == 0 ? status.comm : "");
+		upd_fill_string(&blocker->comm, inj_status_read(process, hit->tid, &status) == 0
+							? status.comm
+							: "");
 	}
 }
 

@@ -7,8 +7,8 @@
 #include "protocols/subject.h"
 
 /*
- * Writing into a report. A report that cannot grow for lack of memory keeps what it has: the outcome of an update must
- * not change because its account is incomplete.
+ * Writing into a report. A report that cannot grow for lack of memory keeps what it has: the
+ * outcome of an update must not change because its account is incomplete.
  */
 
 /* Replace an owned string by a printable copy of text. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * When the dead man's switch is armed, and who is told. Always holds: the journal says so before the first signal is sent,
- * and says so no more only after the signals were taken back. Whether it is needed at all is read from the hold, because
- * somebody may stop or continue the target at any time before that.
+ * When the dead man's switch is armed, and who is told. Always holds: the journal says so before
+ * the first signal is sent, and says so no more only after the signals were taken back. Whether it
+ * is needed at all is read from the hold, because somebody may stop or continue the target at any
+ * time before that.
  */
 #include "protocols/guard.h"
 

@@ -5,15 +5,15 @@
 #include "protocols/run.h"
 
 /*
- * The dead man's switch of one target for the time of one hold, announced in the journal: whoever finds the target stopped
- * by it knows that it is to go on once its code is whole.
+ * The dead man's switch of one target for the time of one hold, announced in the journal: whoever
+ * finds the target stopped by it knows that it is to go on once its code is whole.
  */
 
 /*
  * Arm it, before the first write.
  * subject: of this run; hold: its own; ret_armed: for upd_guard_disarm().
- * State: held, and inj_guard_must_wait() said no within this hold. Return: 0 or the code of why. Errors: those of
- * inj_guard_arm(); negative errno when the journal cannot be written.
+ * State: held, and inj_guard_must_wait() said no within this hold. Return: 0 or the code of why.
+ * Errors: those of inj_guard_arm(); negative errno when the journal cannot be written.
  */
 int upd_guard_arm(struct upd_run *run, const struct upd_subject *subject,
 		  const struct inj_hold *hold, bool *ret_armed, struct inj_why *why);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Messages over a stream socket. Owns framing, descriptors on their way, and waiting with a deadline. Refuses messages
- * longer than the receiver said, before anything is allocated for them.
+ * Messages over a stream socket. Owns framing, descriptors on their way, and waiting with a
+ * deadline. Refuses messages longer than the receiver said, before anything is allocated for them.
  */
 #include "protocols/message.h"
 
@@ -40,7 +40,8 @@ static int wait_for(int socket, short events, uint64_t deadline_ns, int cancel_f
 			return -ETIMEDOUT;
 		timeout = (struct timespec){ .tv_sec = (time_t)(left / 1000000000u),
 					     .tv_nsec = (long)(left % 1000000000u) };
-		n = ppoll(fds, cancel_fd >= 0 ? 2 : 1, deadline_ns == UINT64_MAX ? NULL : &timeout, NULL);
+		n = ppoll(fds, cancel_fd >= 0 ? 2 : 1, deadline_ns == UINT64_MAX ? NULL : &timeout,
+			  NULL);
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n > 0 && fds[0].revents)
@@ -78,7 +79,7 @@ int upd_message_send(int socket, uint32_t kind, const void *bytes, size_t n_byte
 {
 	struct header header = { .kind = kind, .has_fd = fd >= 0, .n_bytes = n_bytes };
 	_Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))] = {};
-	struct iovec parts[2] = { { &header, sizeof(header) }, { (void *)(uintptr_t)bytes, n_bytes } };
+	struct iovec parts[2] = {{&header, sizeof(header)}, {(void *)(uintptr_t)bytes, n_bytes}};
 	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
 
 	if (fd >= 0) {
@@ -114,8 +115,11 @@ int upd_message_send(int socket, uint32_t kind, const void *bytes, size_t n_byte
 /* Keep one descriptor, close whatever else somebody sent. */
 static void take_fds(struct msghdr *message, int *fd)
 {
-	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
-		size_t n = part->cmsg_len >= CMSG_LEN(0) ? (part->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part;
+	     part = CMSG_NXTHDR(message, part)) {
+		size_t n = part->cmsg_len >= CMSG_LEN(0)
+				   ? (part->cmsg_len - CMSG_LEN(0)) / sizeof(int)
+				   : 0;
 
 		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
 			continue;
@@ -131,8 +135,8 @@ static void take_fds(struct msghdr *message, int *fd)
 	}
 }
 
-static int receive_all(int socket, void *buffer, size_t n_bytes, uint64_t deadline_ns, int cancel_fd,
-		       int *fd)
+static int receive_all(int socket, void *buffer, size_t n_bytes, uint64_t deadline_ns,
+		       int cancel_fd, int *fd)
 {
 	size_t done = 0;
 

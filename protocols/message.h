@@ -8,8 +8,9 @@
 #include "injector/base/types.h"
 
 /*
- * What goes between a worker and its readers: a kind, bytes, and at most one descriptor. The reader may be in the hands of
- * an attacker, so whoever receives bounds the length, and takes fields out of the bytes with a cursor that knows its end.
+ * What goes between a worker and its readers: a kind, bytes, and at most one descriptor. The reader
+ * may be in the hands of an attacker, so whoever receives bounds the length, and takes fields out
+ * of the bytes with a cursor that knows its end.
  */
 enum upd_message_kind {
 	/* Worker to reader: */
@@ -47,15 +48,18 @@ void upd_message_deinit(struct upd_message *message);
 
 /*
  * Send one.
- * fd: borrowed, -1: none; deadline_ns: CLOCK_MONOTONIC, UINT64_MAX: never; cancel_fd: readable or closed: give up; -1: never.
- * State: none. Return: 0. Errors: -ETIMEDOUT, -ECANCELED, -EPIPE (nobody is there), other negative errno.
+ * fd: borrowed, -1: none; deadline_ns: CLOCK_MONOTONIC, UINT64_MAX: never; cancel_fd: readable or
+ *   closed: give up; -1: never.
+ * State: none. Return: 0. Errors: -ETIMEDOUT, -ECANCELED, -EPIPE (nobody is there), other negative
+ *   errno.
  * Source: unix(7).
  */
 int upd_message_send(int socket, uint32_t kind, const void *bytes, size_t n_bytes, int fd,
 		     uint64_t deadline_ns, int cancel_fd);
 
 /*
- * Receive one. max_bytes: a longer one is -EMSGSIZE. ret: overwritten; free with upd_message_deinit().
+ * Receive one. max_bytes: a longer one is -EMSGSIZE. ret: overwritten; free with
+ * upd_message_deinit().
  * Errors: as above.
  */
 int upd_message_receive(int socket, size_t max_bytes, uint64_t deadline_ns, int cancel_fd,

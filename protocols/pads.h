@@ -8,10 +8,11 @@
 #include "protocols/unwinder.h"
 
 /*
- * Catching a thread as it leaves a function that is nearly always on its stack: while it is held, the return address of
- * its outermost watched frame is exchanged for a return pad. When the thread comes back through it, it is off the
- * function, be it by returning or by an exception, and waits there for a moment (some milliseconds at most, and whatever
- * happens to us), in which the next attempt is made. All threads' own unwinders see through pads by their tables.
+ * Catching a thread as it leaves a function that is nearly always on its stack: while it is held,
+ * the return address of its outermost watched frame is exchanged for a return pad. When the thread
+ * comes back through it, it is off the function, be it by returning or by an exception, and waits
+ * there for a moment (some milliseconds at most, and whatever happens to us), in which the next
+ * attempt is made. All threads' own unwinders see through pads by their tables.
  */
 struct upd_pads {
 	inj_addr control;        /* control page of the update that owns them */
@@ -20,12 +21,14 @@ struct upd_pads {
 	bool passes;             /* also where an exception is caught right behind the pad */
 	bool known;              /* `used` and `passed` were read from the target */
 	uint32_t seen[DSU_N_PADS]; /* arrivals known */
-	bool used[DSU_N_PADS];     /* planted once; never planted again, since a thread may still be inside */
+	bool used[DSU_N_PADS];     /* planted once; never planted again, since a thread may still be
+				      inside */
 	bool passed[DSU_N_PADS];   /* and left through */
 };
 
 /*
- * The pads of an update. registered: their tables are known to the target's unwinder. Without that they are used only in
+ * The pads of an update. registered: their tables are known to the target's unwinder. Without that
+ * they are used only in
  * programs in which nothing unwinds: C programs without exception tables.
  */
 void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record, bool registered,
@@ -33,7 +36,8 @@ void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record, bool 
 
 /*
  * Plant pads for the threads that block.
- * activity: what the walk found; hits seen only by the conservative scan are left alone. State: held.
+ * activity: what the walk found; hits seen only by the conservative scan are left alone. State:
+ *   held.
  * Return: how many are planted now; failures to plant are not failures.
  */
 size_t upd_pads_plant(struct upd_pads *pads, struct upd_subject *subject,

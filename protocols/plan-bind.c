@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the undefined symbols of a patch mean in the target: first in the modules it patches, static symbols included,
- * then wherever the dynamic linker would have looked. Thread-local variables must exist already; IFUNCs are bound to
- * what the target itself uses.
+ * What the undefined symbols of a patch mean in the target: first in the modules it patches, static
+ * symbols included, then wherever the dynamic linker would have looked. Thread-local variables must
+ * exist already; IFUNCs are bound to what the target itself uses.
  */
 #include <string.h>
 
 #include "protocols/plan.h"
 
-/* Modules that the patch changes, in the order of its replacements; each is asked before all others. */
+/* Modules that the patch changes, in the order of its replacements; each is asked before all
+ * others. */
 static int resolve_external(const struct upd_subject *subject, const struct upd_plan *plan,
 			    const struct inj_external *external, struct inj_symbol *ret,
 			    struct inj_why *why)

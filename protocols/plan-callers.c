@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the direct callers of replaced functions rely on, and whether the stubs can provide it. Callers that the same
- * patch replaces come along: their new versions know the new function, and their old ones never run beside it.
+ * What the direct callers of replaced functions rely on, and whether the stubs can provide it.
+ * Callers that the same
+ * patch replaces come along: their new versions know the new function, and their old ones never run
+ *   beside it.
  *
  * Refuses a function whose remaining callers need what no stub can give, and names them.
  */
@@ -15,7 +17,8 @@
 /* Around a call in code without a symbol. */
 #define SURROUNDINGS 4096
 
-static void show_patch(const struct inj_patch *patch, uint64_t vaddr, uint64_t size, struct inj_text *text)
+static void show_patch(const struct inj_patch *patch, uint64_t vaddr, uint64_t size,
+		       struct inj_text *text)
 {
 	const Elf64_Phdr *segments;
 	size_t n;
@@ -57,8 +60,9 @@ static struct inj_range surroundings(const struct upd_subject *subject, inj_addr
 	return (struct inj_range){ caller - SURROUNDINGS, caller + SURROUNDINGS };
 }
 
-static struct inj_registers wide_around(const struct upd_subject *subject, const struct inj_text *text,
-					const inj_addr *callers, size_t n)
+static struct inj_registers wide_around(const struct upd_subject *subject,
+					const struct inj_text *text, const inj_addr *callers,
+					size_t n)
 {
 	struct inj_registers all = {};
 	struct inj_range last = {};
@@ -78,7 +82,8 @@ static struct inj_registers wide_around(const struct upd_subject *subject, const
 }
 
 static int refuse_callers(const struct upd_subject *subject, const struct upd_change *change,
-			  const inj_addr *callers, size_t n, const char *reason, struct inj_why *why)
+			  const inj_addr *callers, size_t n, const char *reason,
+			  struct inj_why *why)
 {
 	char names[256] = "";
 	size_t at = 0;
@@ -88,16 +93,17 @@ static int refuse_callers(const struct upd_subject *subject, const struct upd_ch
 		const char *comma = i > 0 ? ", " : "";
 
 		if (inj_symbol_at(subject->modules, callers[i], &symbol))
-			at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%.40s+0x%llx", comma, symbol.name,
+			at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%.40s+0x%llx",
+					       comma, symbol.name,
 					       (unsigned long long)(callers[i] - symbol.address));
 		else
 			at += (size_t)snprintf(names + at, sizeof(names) - at, "%s0x%llx", comma,
 					       (unsigned long long)callers[i]);
 	}
 	return inj_refuse(why, INJ_UNSAFE_CALLERS,
-			  "%s%s call %s directly and may rely on how it was compiled: %s. Replace these callers "
-			  "in the same patch as well, or compile the replacement from the program's own source by "
-			  "comparing objects.",
+			  "%s%s call %s directly and may rely on how it was compiled: %s. Replace "
+			  "these callers in the same patch as well, or compile the replacement "
+			  "from the program's own source by comparing objects.",
 			  names, n > MAX_NAMED ? " and others" : "", change->wanted->name, reason);
 }
 
@@ -123,8 +129,9 @@ static int check_change(const struct upd_subject *subject, const struct upd_plan
 		return 0;
 	wide = wide_around(subject, &text, callers, n);
 	if (n_found == INJ_MAX_CALL_SITES) /* the rest is anywhere */
-		wide = inj_wide_registers(&text, (struct inj_range){ text.code_address,
-								     text.code_address + text.n_code });
+		wide = inj_wide_registers(
+			&text,
+			(struct inj_range){text.code_address, text.code_address + text.n_code});
 	show_patch(plan->patch, change->wanted->new_vaddr, change->wanted->new_size, &replacement);
 	r = inj_keep_decide(&text, &replacement, &wide, &change->site.keep, &reason);
 	if (r < 0)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The code in which replaced functions lie, each piece once however many of its functions a patch replaces: what leads
- * into them is searched for in one pass. It is code as it was compiled: from the module's file, or for what an earlier
- * patch brought (and segments too large to be had from a file) a copy from the target without our redirects.
+ * The code in which replaced functions lie, each piece once however many of its functions a patch
+ * replaces: what leads into them is searched for in one pass. It is code as it was compiled: from
+ * the module's file, or for what an earlier patch brought (and segments too large to be had from a
+ * file) a copy from the target without our redirects.
  *
  * Refuses code that can be had from neither.
  */
@@ -44,12 +45,14 @@ static void take_back_redirects(const struct upd_subject *subject, struct upd_co
 			continue;
 		for (size_t j = 0; j < ledger->record->n_sites; j++)
 			for (size_t k = 0; k < ledger->sites[j].n_writes; k++) {
-				const uint64_t at = ledger->sites[j].writes[k].address - code->address;
+				const uint64_t at =
+					ledger->sites[j].writes[k].address - code->address;
 				const size_t n = ledger->sites[j].writes[k].n;
 
-				if (n <= sizeof(ledger->sites[j].writes[k].before) && n <= code->n &&
-				    at <= code->n - n)
-					memcpy(code->copy + at, ledger->sites[j].writes[k].before, n);
+				if (n <= sizeof(ledger->sites[j].writes[k].before) &&
+				    n <= code->n && at <= code->n - n)
+					memcpy(code->copy + at, ledger->sites[j].writes[k].before,
+					       n);
 			}
 	}
 }
@@ -119,7 +122,8 @@ static int search(struct upd_plan *plan, struct upd_code *code)
 				plan->changes[i].entry,
 				plan->changes[i].entry + plan->changes[i].size,
 			};
-	return inj_arrivals_find(code->bytes, code->n, code->address, functions, n, &code->arrivals);
+	return inj_arrivals_find(code->bytes, code->n, code->address, functions, n,
+				 &code->arrivals);
 }
 
 int upd_plan_code(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why)
@@ -133,7 +137,8 @@ int upd_plan_code(struct upd_subject *subject, struct upd_plan *plan, struct inj
 	for (size_t i = 0; r == 0 && i < plan->n_changes; i++) {
 		r = assign_code(subject, plan, &plan->changes[i]);
 		if (r < 0)
-			inj_broke(why, r, "reading the code around %s", plan->changes[i].wanted->name);
+			inj_broke(why, r, "reading the code around %s",
+				  plan->changes[i].wanted->name);
 	}
 	for (size_t i = 0; r == 0 && i < plan->n_codes; i++) {
 		r = search(plan, &plan->codes[i]);

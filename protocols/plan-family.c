@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where else the old version of a replaced function lives, and whom else a redirect would change. Parts that the compiler
- * put elsewhere are watched with the function. Clones (.constprop, .isra, .part) and copies inlined into other functions
- * would stay old: they are accepted only where nothing but replaced functions can get to them. Functions that compiler or
- * linker found identical and merged are accepted only together; a mere alias is noted.
+ * Where else the old version of a replaced function lives, and whom else a redirect would change.
+ * Parts that the compiler put elsewhere are watched with the function. Clones (.constprop, .isra,
+ * .part) and copies inlined into other functions
+ * would stay old: they are accepted only where nothing but replaced functions can get to them.
+ * Functions that compiler or linker found identical and merged are accepted only together; a mere
+ * alias is noted.
  *
  * Without debug information inlined copies cannot be seen; the report says so.
  */
@@ -94,7 +96,8 @@ static bool is_replaced_code(const struct upd_plan *plan, inj_addr address)
 	return false;
 }
 
-/* Can nothing but replaced code get to a clone? Clones are called directly. Return: 1, 0, or negative errno. */
+/* Can nothing but replaced code get to a clone? Clones are called directly. Return: 1, 0, or
+ * negative errno. */
 static int is_cut_off(const struct upd_plan *plan, const struct upd_change *change,
 		      const struct inj_symbol *clone, inj_addr *ret_caller)
 {
@@ -121,17 +124,22 @@ static int refuse_clone(const struct upd_subject *subject, const struct upd_chan
 			const struct inj_symbol *clone, inj_addr caller, struct inj_why *why)
 {
 	struct inj_symbol user;
-	const char *name = caller && inj_symbol_at(subject->modules, caller, &user) ? user.name : "some callers";
+	const char *name = caller && inj_symbol_at(subject->modules, caller, &user)
+				   ? user.name
+				   : "some callers";
 
 	return inj_refuse(why, INJ_INLINED,
-			  "The compiler made a specialised copy %s of %s in %s, which %s uses instead and which "
-			  "would stay old. Replace the copy too (DSU_REPLACE_NAMED), or the functions that use it.",
+			  "The compiler made a specialised copy %s of %s in %s, which %s uses "
+			  "instead and which would stay old. Replace the copy too "
+			  "(DSU_REPLACE_NAMED), or the functions that use it.",
 			  clone->name, change->symbol.name, change->symbol.module->name, name);
 }
 
-/* A clone is done with when it is replaced, or when it can only be reached from replaced code: then it is part of it. */
+/* A clone is done with when it is replaced, or when it can only be reached from replaced code: then
+ * it is part of it. */
 static int settle_clone(const struct upd_subject *subject, const struct upd_plan *plan,
-			struct upd_change *change, const struct inj_symbol *clone, struct inj_why *why)
+			struct upd_change *change, const struct inj_symbol *clone,
+			struct inj_why *why)
 {
 	inj_addr caller;
 	int r;
@@ -199,8 +207,8 @@ static int collect(const struct upd_subject *subject, struct upd_plan *plan, str
 			continue;
 		family->change = &plan->changes[i];
 		ret->n++;
-		r = inj_symbol_siblings(subject->modules, &family->change->symbol, &family->siblings,
-					&family->n_siblings);
+		r = inj_symbol_siblings(subject->modules, &family->change->symbol,
+					&family->siblings, &family->n_siblings);
 		if (r == 0)
 			r = collect_parts(family);
 		if (r < 0)
@@ -258,18 +266,21 @@ static bool is_wanted(const struct upd_plan *plan, const struct inj_symbol *symb
 	return false;
 }
 
-static bool is_twin(const struct upd_plan *plan, const struct family *family, const struct inj_symbol *symbol)
+static bool is_twin(const struct upd_plan *plan, const struct family *family,
+		    const struct inj_symbol *symbol)
 {
 	return symbol->address == family->change->symbol.address &&
-	       !is_mere_alias(family->change->symbol.name, symbol->name) && !is_wanted(plan, symbol);
+	       !is_mere_alias(family->change->symbol.name, symbol->name) &&
+	       !is_wanted(plan, symbol);
 }
 
 static int refuse_twin(const struct upd_change *change, const char *twin, struct inj_why *why)
 {
 	return inj_refuse(why, INJ_INLINED,
-			  "%s and %s of %s are two functions with one code at 0x%llx (identical code was merged), so "
-			  "both would change. If both are meant, name both in the patch, with the same new function; "
-			  "else rebuild the program without merging (-fno-ipa-icf, --icf=none).",
+			  "%s and %s of %s are two functions with one code at 0x%llx (identical "
+			  "code was merged), so both would change. If both are meant, name both in "
+			  "the patch, with the same new function; else rebuild the program without "
+			  "merging (-fno-ipa-icf, --icf=none).",
 			  change->symbol.name, twin, change->symbol.module->name,
 			  (unsigned long long)change->symbol.address);
 }
@@ -297,7 +308,8 @@ static void free_inquiry(struct inquiry *inquiry)
 	free(inquiry->symbols);
 }
 
-static void add_names(const struct upd_plan *plan, const struct family *family, struct inquiry *inquiry)
+static void add_names(const struct upd_plan *plan, const struct family *family,
+		      struct inquiry *inquiry)
 {
 	for (size_t i = 0; i < family->n_siblings; i++) {
 		const struct inj_symbol *symbol = &family->siblings[i];
@@ -326,7 +338,8 @@ static int make_inquiry(const struct upd_plan *plan, const struct families *fami
 	ret->names = calloc(n_names + 1, sizeof(*ret->names));
 	ret->families_of_names = calloc(n_names + 1, sizeof(*ret->families_of_names));
 	ret->symbols = calloc(n_names + 1, sizeof(*ret->symbols));
-	if (!ret->functions || !ret->families || !ret->names || !ret->families_of_names || !ret->symbols)
+	if (!ret->functions || !ret->families || !ret->names || !ret->families_of_names ||
+	    !ret->symbols)
 		return -ENOMEM;
 	for (size_t i = 0; i < families->n; i++) {
 		const struct family *family = &families->items[i];
@@ -349,14 +362,15 @@ static int judge_twins(struct upd_plan *plan, const struct inquiry *inquiry, str
 		const struct inj_debug_name *name = &inquiry->names[i];
 		struct upd_change *change = inquiry->families_of_names[i]->change;
 		const bool known = inquiry->knowledge == INJ_KNOWN_WHOLLY;
-		/* Compilers merge static functions, linkers any; who gives an alias to a function mostly exports it. */
+		/* Compilers merge static functions, linkers any; who gives an alias to a function
+		 * mostly exports it. */
 		const bool suspect = may_be_folded || !name->exported ||
 				     change->symbol.binding == STB_LOCAL;
 
 		if (name->merged || (!known && suspect))
 			return refuse_twin(change, name->name, why);
-		upd_plan_note(plan, "%s is also called %s, which changes with it", change->symbol.name,
-			      name->name);
+		upd_plan_note(plan, "%s is also called %s, which changes with it",
+			      change->symbol.name, name->name);
 	}
 	return 0;
 }
@@ -370,15 +384,18 @@ static void list(struct listing *listing, const char *name)
 {
 	if (listing->n++ >= MAX_LISTED || listing->used >= sizeof(listing->text))
 		return;
-	listing->used += (size_t)snprintf(listing->text + listing->used, sizeof(listing->text) - listing->used,
-					  "%s%.48s", listing->n > 1 ? ", " : "", name);
+	listing->used += (size_t)snprintf(listing->text + listing->used,
+					  sizeof(listing->text) - listing->used, "%s%.48s",
+					  listing->n > 1 ? ", " : "", name);
 }
 
-static int refuse_inlined(const struct upd_change *change, const struct listing *hosts, struct inj_why *why)
+static int refuse_inlined(const struct upd_change *change, const struct listing *hosts,
+			  struct inj_why *why)
 {
 	return inj_refuse(why, INJ_INLINED,
-			  "%s of %s is inlined into %s%s, where the old version would stay. Replace %s in the same "
-			  "patch as well (compiled from their own source, they bring the new version along).",
+			  "%s of %s is inlined into %s%s, where the old version would stay. "
+			  "Replace %s in the same patch as well (compiled from their own source, "
+			  "they bring the new version along).",
 			  change->symbol.name, change->symbol.module->name, hosts->text,
 			  hosts->n > MAX_LISTED ? " and others" : "", hosts->n > 1 ? "them" : "it");
 }
@@ -399,7 +416,8 @@ static int judge_copies(const struct upd_subject *subject, const struct upd_plan
 			if (is_replaced_code(plan, host))
 				continue;
 			snprintf(number, sizeof(number), "0x%llx", (unsigned long long)host);
-			list(&listing, inj_symbol_at(subject->modules, host, &symbol) ? symbol.name : number);
+			list(&listing,
+			     inj_symbol_at(subject->modules, host, &symbol) ? symbol.name : number);
 		}
 		if (listing.n > 0)
 			return refuse_inlined(inquiry->families[i]->change, &listing, why);
@@ -413,29 +431,37 @@ static int take_parts(const struct inquiry *inquiry)
 
 	for (size_t i = 0; i < inquiry->n_functions; i++)
 		for (size_t j = 0; r == 0 && j < inquiry->functions[i].n_parts; j++)
-			r = upd_change_add_part(inquiry->families[i]->change, inquiry->functions[i].parts[j]);
+			r = upd_change_add_part(inquiry->families[i]->change,
+						inquiry->functions[i].parts[j]);
 	return r;
 }
 
 static void note_knowledge(struct upd_plan *plan, const struct inquiry *inquiry)
 {
 	if (inquiry->knowledge == INJ_KNOWN_NOT)
-		upd_plan_note(plan, "%s has no debug information: copies of its functions inlined into others "
-				    "cannot be seen", inquiry->module->name);
+		upd_plan_note(
+			plan,
+			"%s has no debug information: copies of its functions inlined into others "
+			"cannot be seen",
+			inquiry->module->name);
 	else if (inquiry->knowledge == INJ_KNOWN_PARTLY)
-		upd_plan_note(plan, "the debug information of %s could only be read in part: copies of its functions "
-				    "inlined into others may have been missed", inquiry->module->name);
+		upd_plan_note(plan,
+			      "the debug information of %s could only be read in part: copies of "
+			      "its functions inlined into others may have been missed",
+			      inquiry->module->name);
 }
 
 static int ask_about(const struct upd_subject *subject, struct upd_plan *plan,
-		     const struct families *families, const struct inj_module *module, struct inj_why *why)
+		     const struct families *families, const struct inj_module *module,
+		     struct inj_why *why)
 {
 	INJ_CLEANUP(free_inquiry) struct inquiry inquiry = {};
 	int r = make_inquiry(plan, families, module, &inquiry);
 
 	if (r == 0)
-		r = inj_debug_search(subject->modules, module, inquiry.functions, inquiry.n_functions,
-				     inquiry.names, inquiry.n_names, SEARCH_NS, &inquiry.knowledge);
+		r = inj_debug_search(subject->modules, module, inquiry.functions,
+				     inquiry.n_functions, inquiry.names, inquiry.n_names, SEARCH_NS,
+				     &inquiry.knowledge);
 	if (r == 0)
 		r = take_parts(&inquiry);
 	if (r < 0)
@@ -448,7 +474,8 @@ static int ask_about(const struct upd_subject *subject, struct upd_plan *plan,
 static bool is_first_of_module(const struct families *families, size_t index)
 {
 	for (size_t i = 0; i < index; i++)
-		if (families->items[i].change->symbol.module == families->items[index].change->symbol.module)
+		if (families->items[i].change->symbol.module ==
+		    families->items[index].change->symbol.module)
 			return false;
 	return true;
 }
@@ -462,6 +489,7 @@ int upd_plan_family(const struct upd_subject *subject, struct upd_plan *plan, st
 		return inj_broke(why, r, "looking for copies of the functions");
 	for (size_t i = 0; r == 0 && i < families.n; i++)
 		if (is_first_of_module(&families, i))
-			r = ask_about(subject, plan, &families, families.items[i].change->symbol.module, why);
+			r = ask_about(subject, plan, &families,
+				      families.items[i].change->symbol.module, why);
 	return r == 0 ? settle_clones(subject, plan, &families, why) : r;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Replacing a function that its library chooses at run time (an IFUNC): what gets the redirect is the implementation that
- * the target's loader has bound, since calls go there without asking anybody. Where no symbol names it (stripped files),
- * its unwind table tells its size.
+ * Replacing a function that its library chooses at run time (an IFUNC): what gets the redirect is
+ * the implementation that the target's loader has bound, since calls go there without asking
+ * anybody. Where no symbol names it (stripped files), its unwind table tells its size.
  *
- * Refuses what was not chosen yet, what the kernel implements, and code that other IFUNCs were bound to as well: a
- * replacement of memcpy that answers for memmove, too, would not be what its author meant.
+ * Refuses what was not chosen yet, what the kernel implements, and code that other IFUNCs were
+ * bound to as well: a replacement of memcpy that answers for memmove, too, would not be what its
+ *   author meant.
  */
 #include "injector/unwind/unwind-tables.h"
 #include "protocols/plan.h"
@@ -14,10 +15,10 @@ static int refuse_unbound(const struct upd_subject *subject, const struct upd_ch
 			  struct inj_why *why)
 {
 	return inj_refuse(why, INJ_NO_SUCH_SYMBOL,
-			  "%s of %s is chosen at run time (IFUNC), and process %d has not chosen an "
-			  "implementation, as nothing called it yet. Name the implementation itself in "
-			  "the patch, try again after the first call, or start the program with "
-			  "LD_BIND_NOW=1.",
+			  "%s of %s is chosen at run time (IFUNC), and process %d has not chosen "
+			  "an implementation, as nothing called it yet. Name the implementation "
+			  "itself in the patch, try again after the first call, or start the "
+			  "program with LD_BIND_NOW=1.",
 			  change->wanted->name, change->symbol.module->name, subject->pid);
 }
 
@@ -26,9 +27,9 @@ static int refuse_shared(const struct upd_subject *subject, const struct upd_cha
 			 struct inj_why *why)
 {
 	return inj_refuse(why, INJ_AMBIGUOUS_SYMBOL,
-			  "%s of %s is chosen at run time (IFUNC), and process %d uses the same code, %s "
-			  "at 0x%llx, for %s, which would change with it. If both are meant, replace "
-			  "that code by its own name.",
+			  "%s of %s is chosen at run time (IFUNC), and process %d uses the same "
+			  "code, %s at 0x%llx, for %s, which would change with it. If both are "
+			  "meant, replace that code by its own name.",
 			  change->wanted->name, change->symbol.module->name, subject->pid,
 			  implementation->name, (unsigned long long)implementation->address,
 			  other->name ? other->name : "another one");
@@ -46,11 +47,12 @@ static int describe(const struct upd_subject *subject, const struct upd_change *
 	if (r < 0)
 		return inj_broke(why, r, "looking for the implementation of %s",
 				 change->wanted->name);
-	if (inj_unwind_tables_find(&tables, address, &cfi, &frames) < 0 || cfi.code.start != address)
+	if (inj_unwind_tables_find(&tables, address, &cfi, &frames) < 0 ||
+	    cfi.code.start != address)
 		return inj_refuse(why, INJ_NO_SUCH_SYMBOL,
-				  "%s of %s is chosen at run time (IFUNC), and the implementation at 0x%llx "
-				  "that process %d uses has no symbol and no unwind table, so its size is "
-				  "unknown. Install the debug symbols of %s.",
+				  "%s of %s is chosen at run time (IFUNC), and the implementation "
+				  "at 0x%llx that process %d uses has no symbol and no unwind "
+				  "table, so its size is unknown. Install the debug symbols of %s.",
 				  change->wanted->name, change->symbol.module->name,
 				  (unsigned long long)address, subject->pid,
 				  change->symbol.module->name);
@@ -76,8 +78,8 @@ int upd_plan_follow_ifunc(const struct upd_subject *subject, struct upd_plan *pl
 	module = inj_modules_at(subject->modules, address);
 	if (module && module->kind == INJ_MODULE_VDSO)
 		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
-				  "%s of %s is answered by the kernel's own code (vDSO) in process %d, which "
-				  "cannot be changed. Replace its callers.",
+				  "%s of %s is answered by the kernel's own code (vDSO) in process "
+				  "%d, which cannot be changed. Replace its callers.",
 				  change->wanted->name, change->symbol.module->name, subject->pid);
 	if (!inj_symbol_at(subject->modules, address, &implementation) ||
 	    implementation.address != address || implementation.size == 0)
@@ -86,7 +88,9 @@ int upd_plan_follow_ifunc(const struct upd_subject *subject, struct upd_plan *pl
 		return r;
 	if (inj_resolve_ifunc_shared(subject->modules, &change->symbol, address, &other))
 		return refuse_shared(subject, change, &implementation, &other, why);
-	upd_plan_note(plan, "%s is chosen at run time (IFUNC); what changes is what process %d uses: %s at 0x%llx",
+	upd_plan_note(plan,
+		      "%s is chosen at run time (IFUNC); what changes is what process %d uses: %s "
+		      "at 0x%llx",
 		      change->wanted->name, subject->pid, implementation.name,
 		      (unsigned long long)address);
 	change->symbol = implementation;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Parts of replaced functions that stand elsewhere and have no name: those of stripped files, and those of the functions
- * that an earlier patch brought. The tables that tell of them are only loaded where a function jumps to code without a
- * name.
+ * Parts of replaced functions that stand elsewhere and have no name: those of stripped files, and
+ * those of the functions that an earlier patch brought. The tables that tell of them are only
+ * loaded where a function jumps to code without a name.
  */
 #include <string.h>
 
@@ -31,12 +31,13 @@ static int load(struct search *search)
 
 	for (size_t i = 0; r == 0 && i < subject->history.n_ledgers; i++)
 		if (subject->history.ledgers[i]->complete)
-			r = upd_code_map_add(&search->own, subject->process, subject->history.ledgers[i]);
+			r = upd_code_map_add(&search->own, subject->process,
+					     subject->history.ledgers[i]);
 	if (r < 0)
 		return r;
 	search->loaded = true;
-	return inj_unwind_tables_init(&search->tables, subject->maps, subject->modules, search->own.tables,
-				      search->own.n_tables);
+	return inj_unwind_tables_init(&search->tables, subject->maps, subject->modules,
+				      search->own.tables, search->own.n_tables);
 }
 
 /* A name with a dot is that of a part. */
@@ -44,8 +45,8 @@ static bool begins(const struct search *search, inj_addr address)
 {
 	struct inj_symbol symbol;
 
-	return inj_symbol_at(search->subject->modules, address, &symbol) && symbol.address == address &&
-	       !strchr(symbol.name, '.');
+	return inj_symbol_at(search->subject->modules, address, &symbol) &&
+	       symbol.address == address && !strchr(symbol.name, '.');
 }
 
 static bool look(void *context, inj_addr address, struct inj_range *ret_code, bool *ret_framed)
@@ -54,7 +55,8 @@ static bool look(void *context, inj_addr address, struct inj_range *ret_code, bo
 	const struct inj_constant *frames;
 	struct inj_cfi cfi;
 
-	if (begins(search, address) || inj_unwind_tables_find(&search->tables, address, &cfi, &frames) != 0)
+	if (begins(search, address) ||
+	    inj_unwind_tables_find(&search->tables, address, &cfi, &frames) != 0)
 		return false;
 	*ret_code = cfi.code;
 	*ret_framed = inj_cfi_begins_framed(frames, &cfi);
@@ -96,7 +98,8 @@ int upd_plan_parts(const struct upd_subject *subject, struct upd_plan *plan, str
 		if (!search.loaded)
 			r = load(&search);
 		if (r < 0)
-			return inj_broke(why, r, "looking for the parts of %s", change->wanted->name);
+			return inj_broke(why, r, "looking for the parts of %s",
+					 change->wanted->name);
 		n = inj_parts_find(&text, look, &search, parts);
 		for (size_t j = 0; r == 0 && j < n; j++)
 			r = upd_change_add_part(change, parts[j]);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where everything of an update will lie in one target. Stubs lie within reach of the modules they serve, one area for
- * all modules that are close enough together; the control page lies below 2 GiB, so that every stub reaches it with a
+ * Where everything of an update will lie in one target. Stubs lie within reach of the modules they
+ * serve, one area for all modules that are close enough together; the control page lies below 2
+ * GiB, so that every stub reaches it with a
  * 32-bit displacement; the rest lies beside the first stubs.
  *
- *   memfd:  record | frames | pad frames | image | scratch | stubs | pads | control | stubs, frames of other clusters
- *   target: control (low) | ... record, frames, pad frames, image, scratch, stubs, pads (near the first module, one
- *           after the other as in the file, so that neighbours of one protection are one mapping) | stubs, frames
- *           (near others)
+ *   memfd:  record | frames | pad frames | image | scratch | stubs | pads | control |
+ *           stubs, frames of other clusters
+ *   target: control (low) | ... record, frames, pad frames, image, scratch, stubs, pads (near the
+ *   first module, one
+ *           after the other as in the file, so that neighbours of one protection are one mapping) |
+ *           stubs, frames (near others)
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +23,8 @@
 _Static_assert(DSU_N_PADS * INJ_RETURN_PAD_BYTES + INJ_PAD_PERSONALITY_BYTES == UPD_PADS_BYTES,
 	       "pads and what they share fill their area");
 
-/* Modules further apart than this get stubs of their own: both must reach one area between or beside them. */
+/* Modules further apart than this get stubs of their own: both must reach one area between or
+ * beside them. */
 #define CLUSTER_SPAN (1ull << 30)
 #define STUB_ALIGN 16
 #define MMAP_REGION 0x700000000000ull
@@ -52,7 +56,8 @@ static int assign_cluster(struct upd_plan *plan, struct upd_change *change, stru
 	}
 	if (plan->n_clusters >= UPD_MAX_CLUSTERS)
 		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
-				  "The patch changes modules in more than %d far-apart places. Split it.",
+				  "The patch changes modules in more than %d far-apart places. "
+				  "Split it.",
 				  UPD_MAX_CLUSTERS);
 	change->cluster = (unsigned)plan->n_clusters;
 	plan->clusters[plan->n_clusters++] = (struct upd_cluster){ .near = change->near,
@@ -69,7 +74,8 @@ static void size_clusters(struct upd_plan *plan)
 
 		for (size_t j = 0; j < plan->n_changes; j++)
 			if (plan->changes[j].cluster == i)
-				room += plan->changes[j].site.keep.wanted ? WRAPPER_ROOM : STUB_ROOM;
+				room += plan->changes[j].site.keep.wanted ? WRAPPER_ROOM
+									  : STUB_ROOM;
 		cluster->stubs_bytes = INJ_PAGE_UP(room);
 		cluster->frames_bytes = INJ_PAGE_UP(cluster->n_changes * FRAME_ROOM + FRAME_ROOM);
 	}
@@ -98,11 +104,13 @@ static void add_area(struct upd_plan *plan, inj_addr address, size_t bytes, size
 }
 
 static int find_gap(const struct upd_subject *subject, struct inj_range near, size_t bytes,
-		    const struct inj_range *taken, size_t n_taken, inj_addr *ret, struct inj_why *why)
+		    const struct inj_range *taken, size_t n_taken, inj_addr *ret,
+		    struct inj_why *why)
 {
 	struct inj_range skip[UPD_MAX_CLUSTERS + 2];
 
-	/* The kernel places new mappings right below the libraries; a target that makes some meanwhile must not meet ours. */
+	/* The kernel places new mappings right below the libraries; a target that makes some
+	 * meanwhile must not meet ours. */
 	if (near.start > MMAP_REGION) {
 		memcpy(skip, taken, n_taken * sizeof(*skip));
 		skip[n_taken] = (struct inj_range){ near.start - BUSY_BYTES, near.start };
@@ -117,7 +125,8 @@ static int find_gap(const struct upd_subject *subject, struct inj_range near, si
 			  subject->pid, bytes, (unsigned long long)near.start);
 }
 
-/* Does anything have to be called in the target before the commit? Then a stack of ours is needed for the time. */
+/* Does anything have to be called in the target before the commit? Then a stack of ours is needed
+ * for the time. */
 static bool needs_calls(const struct upd_plan *plan)
 {
 	const struct inj_elf *elf = plan->patch->elf;
@@ -201,7 +210,8 @@ static int choose_addresses(struct upd_subject *subject, struct upd_plan *plan, 
 	return r;
 }
 
-/* The list of the record: control and record first, so that whatever was mapped when we died can be told from the rest. */
+/* The list of the record: control and record first, so that whatever was mapped when we died can be
+ * told from the rest. */
 static void list_areas(struct upd_plan *plan, size_t record)
 {
 	const struct inj_image *image = plan->image;
@@ -239,7 +249,8 @@ static int emit_one(struct upd_plan *plan, struct upd_change *change, size_t *at
 	int r;
 
 	change->stub_address = cluster->stubs + *at;
-	change->replacement = plan->image_base + change->wanted->new_vaddr - plan->image->vaddr_base;
+	change->replacement =
+		plan->image_base + change->wanted->new_vaddr - plan->image->vaddr_base;
 	r = inj_stub_emit(&change->site, change->stub_address, generation, change->replacement,
 			  &change->stub, why);
 	if (r != 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The record of a planned update, finished before anything is touched: see injector/abi/ledger.h. */
+/* The record of a planned update, finished before anything is touched: see
+ * injector/abi/ledger.h. */
 #include <string.h>
 
 #include "protocols/plan.h"

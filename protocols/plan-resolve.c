@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a patch wants to replace, found in the target and examined: the symbol, the code that answers to it now (an earlier
- * patch may stand there), its bytes as they are and as its file says, and how its entry can be redirected.
+ * What a patch wants to replace, found in the target and examined: the symbol, the code that
+ * answers to it now (an earlier patch may stand there), its bytes as they are and as its file says,
+ * and how its entry can be redirected.
  *
- * Refuses code that differs from its file (somebody else's hook), and two different replacements of one function.
+ * Refuses code that differs from its file (somebody else's hook), and two different replacements of
+ * one function.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -47,14 +49,16 @@ static int check_place(const struct upd_subject *subject, struct upd_change *cha
 
 	if (change->size == 0 || change->size > MAX_FUNCTION_BYTES)
 		return inj_refuse(why, INJ_FUNCTION_TOO_SHORT,
-				  "The size of %s is unknown (%llu bytes by its symbol), so its end "
-				  "cannot be watched. Install debug symbols for %s, or patch a caller.",
-				  change->wanted->name, (unsigned long long)change->size, module->name);
+				  "The size of %s is unknown (%llu bytes by its symbol), so its "
+				  "end cannot be watched. Install debug symbols for %s, or patch a "
+				  "caller.",
+				  change->wanted->name, (unsigned long long)change->size,
+				  module->name);
 	if (!map || !(map->prot & PROT_EXEC) || change->size > map->range.end - change->entry ||
 	    module->kind == INJ_MODULE_VDSO)
-		return inj_refuse(why, INJ_NO_SUCH_SYMBOL,
-				  "%s at 0x%llx is not executable code of %s.", change->wanted->name,
-				  (unsigned long long)change->entry, module->name);
+		return inj_refuse(
+			why, INJ_NO_SUCH_SYMBOL, "%s at 0x%llx is not executable code of %s.",
+			change->wanted->name, (unsigned long long)change->entry, module->name);
 	change->near = change->below ?
 			       (struct inj_range){ change->below->record->image_base,
 						   change->below->record->image_base +
@@ -63,7 +67,8 @@ static int check_place(const struct upd_subject *subject, struct upd_change *cha
 	return 0;
 }
 
-/* Bytes between the end of this function and where the next one may begin; no symbol covers them. */
+/* Bytes between the end of this function and where the next one may begin; no symbol covers
+ * them. */
 static size_t gap_after(const struct upd_subject *subject, const struct upd_change *change)
 {
 	inj_addr end = change->entry + change->size;
@@ -84,9 +89,9 @@ static int refuse_changed(const struct upd_subject *subject, const struct upd_ch
 	while (found[at] == file[at])
 		at++;
 	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
-			  "The code of %s in process %d is not what its file says: at %s+%zu it reads "
-			  "0x%02x instead of 0x%02x. Another tool (a debugger's breakpoint, a hook) "
-			  "changed it; remove that first.",
+			  "The code of %s in process %d is not what its file says: at %s+%zu it "
+			  "reads 0x%02x instead of 0x%02x. Another tool (a debugger's breakpoint, "
+			  "a hook) changed it; remove that first.",
 			  change->wanted->name, subject->pid, change->symbol.name, at, found[at],
 			  file[at]);
 }
@@ -96,7 +101,8 @@ static int read_data(void *context, inj_addr address, void *buffer, size_t n)
 	return inj_mem_read(context, address, buffer, n);
 }
 
-/* Whether this very function has handlers costs a search of its FDE; its module having none settles most. */
+/* Whether this very function has handlers costs a search of its FDE; its module having none settles
+ * most. */
 static bool may_have_handlers(const struct upd_change *change)
 {
 	const struct inj_elf *elf = change->symbol.module->elf;
@@ -126,9 +132,15 @@ static int examine(const struct upd_subject *subject, struct upd_change *change,
 	if (file && memcmp(file, bytes + before, change->size) != 0)
 		return refuse_changed(subject, change, bytes + before, file, why);
 	text = (struct inj_text){
-		.address = change->entry, .size = change->size, .bytes = bytes,
-		.before = before, .after = after, .name = change->wanted->name,
-		.has_handlers = may_have_handlers(change), .read = read_data, .context = subject->process,
+		.address = change->entry,
+		.size = change->size,
+		.bytes = bytes,
+		.before = before,
+		.after = after,
+		.name = change->wanted->name,
+		.has_handlers = may_have_handlers(change),
+		.read = read_data,
+		.context = subject->process,
 	};
 	upd_change_show_code(change, &text);
 	return inj_site_examine(&text, &change->site, why);
@@ -144,7 +156,8 @@ static int examine_site(const struct upd_subject *subject, struct upd_change *ch
 		return 0;
 	if (r < 0 || (r > 0 && r != INJ_FUNCTION_TOO_SHORT) || change->below)
 		return r;
-	/* What stands before the entry is the end of another function, of which a stripped file does not tell enough. */
+	/* What stands before the entry is the end of another function, of which a stripped file
+	 * does not tell enough. */
 	return examine(subject, change, 0, gap_after(subject, change), why);
 }
 
@@ -157,11 +170,13 @@ static int compare_entries(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-static int refuse_twice(const struct upd_change *one, const struct upd_change *other, struct inj_why *why)
+static int refuse_twice(const struct upd_change *one, const struct upd_change *other,
+			struct inj_why *why)
 {
 	return inj_refuse(why, INJ_BAD_PATCH,
-			  "The patch replaces %s and %s, which are the same code in the target, by different "
-			  "functions. Give both the same new function, or keep one of them.",
+			  "The patch replaces %s and %s, which are the same code in the target, by "
+			  "different functions. Give both the same new function, or keep one of "
+			  "them.",
 			  one->wanted->name, other->wanted->name);
 }
 

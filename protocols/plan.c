@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The plan of one target, step by step: what the patch's names mean there, what its own undefined symbols mean, where
- * everything will lie, and the record of it all. Nothing of the target is touched while a plan is made, so a refusal at
- * any step leaves it as it was.
+ * The plan of one target, step by step: what the patch's names mean there, what its own undefined
+ * symbols mean, where everything will lie, and the record of it all. Nothing of the target is
+ * touched while a plan is made, so a refusal at any step leaves it as it was.
  */
 #include "protocols/plan.h"
 
@@ -19,8 +19,8 @@ static int refuse_applied(const struct upd_subject *subject, const struct inj_pa
 	if (!active)
 		return 0;
 	return inj_refuse(why, INJ_ALREADY_APPLIED,
-			  "Patch %s is active in process %d already (version %s). Revert it first, or "
-			  "give the new patch another id.",
+			  "Patch %s is active in process %d already (version %s). Revert it first, "
+			  "or give the new patch another id.",
 			  patch->id, subject->pid,
 			  inj_ledger_string(active, active->record->patch_version));
 }
@@ -30,11 +30,13 @@ static int refuse_unknown(const struct upd_subject *subject, struct inj_why *why
 	if (subject->history.n_unknown == 0)
 		return 0;
 	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
-			  "Process %d carries %zu update(s) made by a newer dsud. Use that version.",
+			  "Process %d carries %zu update(s) made by a newer dsud. Use that "
+			  "version.",
 			  subject->pid, subject->history.n_unknown);
 }
 
-/* What was free when the facts were read may be taken by now; addresses are chosen by the newest map. */
+/* What was free when the facts were read may be taken by now; addresses are chosen by the newest
+ * map. */
 static int look_again(struct upd_subject *subject, struct inj_why *why)
 {
 	struct inj_maps *maps;
@@ -94,7 +96,8 @@ int upd_change_add_part(struct upd_change *change, struct inj_range range)
 	return 0;
 }
 
-int upd_plan_write(const struct upd_plan *plan, void **ret_bytes, size_t *ret_n, struct inj_why *why)
+int upd_plan_write(const struct upd_plan *plan, void **ret_bytes, size_t *ret_n,
+		   struct inj_why *why)
 {
 	INJ_CLEANUP(inj_late_words_deinit) struct inj_late_words late = {};
 	const size_t n = plan->image->bytes;

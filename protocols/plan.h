@@ -20,12 +20,15 @@ struct upd_code {
 struct upd_change {
 	const struct inj_replacement *wanted; /* in the patch */
 	struct inj_symbol symbol;      /* what its name means in the target */
-	inj_addr entry;                /* what gets the redirect: the symbol, or the newest replacement of it */
+	inj_addr entry;                /* what gets the redirect: the symbol, or the newest
+					  replacement of it */
 	uint64_t size;
-	const struct inj_ledger *below; /* the update that put `entry` there, NULL for the program's own code */
+	const struct inj_ledger *below; /* the update that put `entry` there, NULL for the program's
+					   own code */
 	struct inj_range near;         /* the stub must reach all of this */
 	const struct upd_code *code;   /* that `entry` lies in; NULL once its callers are known */
-	struct inj_range *parts;       /* owned: the same function's code elsewhere, clones that end with it among them */
+	struct inj_range *parts;       /* owned: the same function's code elsewhere, clones that end
+					  with it among them */
 	size_t n_parts;
 	struct inj_site site;
 	struct inj_stub stub;
@@ -109,9 +112,11 @@ void upd_plan_free(struct upd_plan *plan);
 
 /*
  * Link the patch for its place and write the whole plan down as a blueprint.
- * plan: made. ret_bytes: malloc'ed, the caller's. Return: 0. Errors: as for linking, -ENOMEM, -E2BIG.
+ * plan: made. ret_bytes: malloc'ed, the caller's. Return: 0. Errors: as for linking, -ENOMEM,
+ *   -E2BIG.
  */
-int upd_plan_write(const struct upd_plan *plan, void **ret_bytes, size_t *ret_n, struct inj_why *why);
+int upd_plan_write(const struct upd_plan *plan, void **ret_bytes, size_t *ret_n,
+		   struct inj_why *why);
 
 /* Steps of upd_plan_make(), in their own files. */
 int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
@@ -124,7 +129,8 @@ int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct in
 int upd_plan_record(struct upd_subject *subject, struct upd_plan *plan, const uint8_t update_id[16],
 		    uint32_t n_members, const char *protocol, struct inj_why *why);
 
-/* Let a look at a function see the code around it: where jumps back into it, and calls, may stand. */
+/* Let a look at a function see the code around it: where jumps back into it, and calls, may
+ * stand. */
 void upd_change_show_code(const struct upd_change *change, struct inj_text *text);
 
 /* Code elsewhere that is part of the function. Return: 0 or -ENOMEM. */
@@ -133,7 +139,8 @@ int upd_change_add_part(struct upd_change *change, struct inj_range range);
 /* Callers were looked at: the code is not needed any more. */
 void upd_plan_forget_code(struct upd_plan *plan);
 
-/* Put what the target uses for an IFUNC in place of it: the change's symbol. Part of upd_plan_resolve(). */
+/* Put what the target uses for an IFUNC in place of it: the change's symbol. Part of
+ * upd_plan_resolve(). */
 int upd_plan_follow_ifunc(const struct upd_subject *subject, struct upd_plan *plan,
 			  struct upd_change *change, struct inj_why *why);
 

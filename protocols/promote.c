@@ -35,7 +35,8 @@ static void promote_site(const struct upd_promotion *promotion, const struct dsu
 		const struct upd_promoted_area *area = &promotion->areas[i];
 
 		if (site->stub - area->address < area->n_bytes)
-			inj_stub_promote(area->bytes + (site->stub - area->address), site->stub_bytes);
+			inj_stub_promote(area->bytes + (site->stub - area->address),
+					 site->stub_bytes);
 	}
 }
 
@@ -44,7 +45,8 @@ int upd_promotion_prepare(const struct upd_blueprint *blueprint, struct upd_prom
 	const struct inj_ledger *ledger = blueprint->record;
 	int r;
 
-	*ret = (struct upd_promotion){ .areas = calloc(ledger->record->n_areas, sizeof(*ret->areas)) };
+	*ret = (struct upd_promotion){.areas =
+					      calloc(ledger->record->n_areas, sizeof(*ret->areas))};
 	r = ret->areas ? 0 : -ENOMEM;
 	for (size_t i = 0; r == 0 && i < ledger->record->n_areas; i++)
 		if (ledger->areas[i].kind == DSU_AREA_STUBS)

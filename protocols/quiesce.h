@@ -16,7 +16,8 @@ struct upd_watch_list {
 /* Add one range; empty ranges are ignored. Return: 0 or -ENOMEM. */
 int upd_watch_add(struct upd_watch_list *list, struct inj_range code, unsigned tag,
 		  bool entry_is_free);
-/* Add what of a range is not watched yet. The list must be sealed, and is sealed afterwards. Return: 0 or -ENOMEM. */
+/* Add what of a range is not watched yet. The list must be sealed, and is sealed afterwards.
+ * Return: 0 or -ENOMEM. */
 int upd_watch_add_rest(struct upd_watch_list *list, struct inj_range code, unsigned tag);
 /* Sort and cut overlaps, so that the walker may search. */
 void upd_watch_seal(struct upd_watch_list *list);
@@ -25,25 +26,28 @@ void upd_watch_deinit(struct upd_watch_list *list);
 /* A switch of all targets at one moment. */
 struct upd_switch {
 	struct upd_watch_list *lists; /* one per subject */
-	/* A further condition under the hold; NULL: none. Return: may we go on? If not, why says what is in the way. */
+	/* A further condition under the hold; NULL: none. Return: may we go on? If not, why says
+	 * what is in the way. */
 	bool (*ready)(const struct upd_run *run, size_t subject, const struct inj_hold *hold,
 		      struct inj_why *why);
-	/* The change itself, under the hold of all targets. Return: 0; else it was undone and subjects say why. NULL:
-	 * nothing, it is only asked whether the moment would be right. */
+	/* The change itself, under the hold of all targets. Return: 0; else it was undone and
+	 * subjects say why. NULL: nothing, it is only asked whether the moment would be right. */
 	int (*act)(struct upd_run *run, const struct inj_hold *holds);
-	struct upd_pads *pads;        /* one per subject, to catch threads as they leave; NULL: poll only */
+	struct upd_pads *pads;        /* one per subject, to catch threads as they leave; NULL: poll
+					 only */
 	const char *phase;            /* name for progress */
 };
 
 /*
- * Try until everything that is watched is off every stack of every target at one moment, then act. Between attempts all
- * targets run freely. Blockers of the last attempt go into the report.
- * State: running; walkers are ready. Return: 0: acted. Otherwise all subjects carry the story: INJ_BLOCKED,
- * INJ_UNRELIABLE_STACK, INJ_CANCELLED, INJ_PROCESS_GONE, whatever act returned.
+ * Try until everything that is watched is off every stack of every target at one moment, then act.
+ * Between attempts all targets run freely. Blockers of the last attempt go into the report.
+ * State: running; walkers are ready. Return: 0: acted. Otherwise all subjects carry the story:
+ * INJ_BLOCKED, INJ_UNRELIABLE_STACK, INJ_CANCELLED, INJ_PROCESS_GONE, whatever act returned.
  */
 int upd_quiesce(struct upd_run *run, const struct upd_switch *what);
 
-/* One look at what is watched, for questions: blockers go into the report, nothing counts as a failure but a broken hold. */
+/* One look at what is watched, for questions: blockers go into the report, nothing counts as a
+ * failure but a broken hold. */
 int upd_quiesce_look(struct upd_run *run, const struct upd_switch *what);
 
 #endif

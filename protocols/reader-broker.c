@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a reader may have opened. It asks by name from a short list, and every path is made here. Always holds: a file that
- * is handed over is mapped by the target, or lies where separate debug files of such a file lie; it is regular, of
- * bounded size, begins as ELF files do, and is open for reading only. So a reader in the hands of an attacker learns
- * nothing that the target's own files do not say.
+ * What a reader may have opened. It asks by name from a short list, and every path is made here.
+ * Always holds: a file that is handed over is mapped by the target, or lies where separate debug
+ * files of such a file lie; it is regular, of bounded size, begins as ELF files do, and is open for
+ * reading only. So a reader in the hands of an attacker learns nothing that the target's own files
+ * do not say.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -30,7 +31,8 @@ static bool name_in(const struct upd_message *want, size_t skip, const char *con
 	return false;
 }
 
-static int open_below_proc(const struct upd_broker *broker, const struct upd_message *want, int *ret_fd)
+static int open_below_proc(const struct upd_broker *broker, const struct upd_message *want,
+			   int *ret_fd)
 {
 	static const char *const paths[] = { "exe", NULL };
 	static const char *const files[] = { "pagemap", NULL };
@@ -46,7 +48,8 @@ static int open_below_proc(const struct upd_broker *broker, const struct upd_mes
 	return 0;
 }
 
-/* The mappings that the reader hears of are those by which its plan is judged and its wishes are understood. */
+/* The mappings that the reader hears of are those by which its plan is judged and its wishes are
+ * understood. */
 static int remember_maps(struct upd_broker *broker, const char *text, size_t length)
 {
 	struct inj_maps *maps;
@@ -64,8 +67,8 @@ static int remember_maps(struct upd_broker *broker, const char *text, size_t len
 	return 0;
 }
 
-static int read_below_proc(struct upd_broker *broker, const struct upd_message *want, char **ret_text,
-			   size_t *ret_length)
+static int read_below_proc(struct upd_broker *broker, const struct upd_message *want,
+			   char **ret_text, size_t *ret_length)
 {
 	static const char *const names[] = { "maps", "stat", "auxv", NULL };
 	uint64_t max_bytes;
@@ -76,8 +79,9 @@ static int read_below_proc(struct upd_broker *broker, const struct upd_message *
 		return -EPERM;
 	memcpy(&max_bytes, want->bytes, sizeof(max_bytes));
 	name = (const char *)want->bytes + sizeof(max_bytes);
-	r = inj_process_read_file(broker->process, name, max_bytes < MAX_TEXT ? max_bytes : MAX_TEXT,
-				  ret_text, ret_length);
+	r = inj_process_read_file(broker->process, name,
+				  max_bytes < MAX_TEXT ? max_bytes : MAX_TEXT, ret_text,
+				  ret_length);
 	if (r == 0 && strcmp(name, "maps") == 0)
 		r = remember_maps(broker, *ret_text, *ret_length);
 	return r;
@@ -104,7 +108,8 @@ static const struct inj_map *mapping_at(const struct upd_broker *broker, inj_add
 {
 	const struct inj_map *map = broker->maps ? inj_maps_find(broker->maps, start) : NULL;
 
-	return map && map->range.start == start && map->inode != 0 && map->name[0] == '/' ? map : NULL;
+	return map && map->range.start == start && map->inode != 0 && map->name[0] == '/' ? map
+											  : NULL;
 }
 
 static int hand_over(int fd, int *ret_fd)
@@ -156,7 +161,9 @@ int upd_broker_answer(struct upd_broker *broker, int socket, const struct upd_me
 	if (broker->process)
 		switch (want->kind) {
 		case UPD_WANT_OPEN: give.result = open_below_proc(broker, want, &fd); break;
-		case UPD_WANT_READ: give.result = read_below_proc(broker, want, &text, &length); break;
+		case UPD_WANT_READ:
+			give.result = read_below_proc(broker, want, &text, &length);
+			break;
 		case UPD_WANT_MAPPED: give.result = open_mapped(broker, want, &fd); break;
 		case UPD_WANT_DEBUG: give.result = open_debug(broker, want, &fd); break;
 		}

@@ -8,7 +8,8 @@
 #define MAX_ANSWER (65u << 20)
 
 /* Without an answer there is nothing left to do for a reader. */
-static int want(int socket, uint32_t kind, const void *bytes, size_t n_bytes, struct upd_message *ret)
+static int want(int socket, uint32_t kind, const void *bytes, size_t n_bytes,
+		struct upd_message *ret)
 {
 	struct upd_give give;
 	int r = upd_message_send(socket, kind, bytes, n_bytes, -1, UINT64_MAX, -1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The reader itself: gives up its rights, then answers one question after the other until nobody asks any more. All
- * parsing of the patch and of a target's files happens here. Nothing it holds outlives it, and nothing it says is believed
- * without a check.
+ * The reader itself: gives up its rights, then answers one question after the other until nobody
+ * asks any more. All parsing of the patch and of a target's files happens here. Nothing it holds
+ * outlives it, and nothing it says is believed without a check.
  */
 #include <errno.h>
 #include <locale.h>
@@ -25,7 +25,8 @@ static int open_patch(struct upd_reading *reading)
 {
 	if (reading->patch)
 		return 0;
-	return inj_patch_open(reading->patch_fd, reading->patch_name, &reading->patch, &reading->why);
+	return inj_patch_open(reading->patch_fd, reading->patch_name, &reading->patch,
+			      &reading->why);
 }
 
 static int tell_patch(struct upd_reading *reading)
@@ -70,7 +71,8 @@ static int look(struct upd_reading *reading)
 	if (r != 0)
 		reading->why = subject->why;
 	else if (!subject->modules)
-		r = inj_modules_load(subject->process, subject->maps, &subject->modules, &reading->why);
+		r = inj_modules_load(subject->process, subject->maps, &subject->modules,
+				     &reading->why);
 	return r;
 }
 
@@ -80,7 +82,8 @@ int upd_reading_refresh(struct upd_reading *reading)
 	const struct timespec pause = { .tv_nsec = LOOK_AGAIN_NS };
 	int r = reading->subject.process ? look(reading) : -EPROTO;
 
-	for (int i = 1; r != 0 && reading->subject.process && !reading->subject.modules && i < N_LOOKS; i++) {
+	for (int i = 1;
+	     r != 0 && reading->subject.process && !reading->subject.modules && i < N_LOOKS; i++) {
 		ppoll(NULL, 0, &pause, NULL);
 		r = look(reading);
 	}
@@ -188,8 +191,8 @@ static int serve_one(struct upd_reading *reading)
 	if (r < 0 && reading->why.code == 0)
 		inj_broke(&reading->why, r, "reading what belongs to process %d",
 			  (int)reading->process.pid);
-	return r == 0 ? say(reading, UPD_TELL_DONE, reading->answer.bytes, reading->answer.n_bytes) :
-			refuse(reading, r);
+	return r == 0 ? say(reading, UPD_TELL_DONE, reading->answer.bytes, reading->answer.n_bytes)
+		      : refuse(reading, r);
 }
 
 static void reset_signals(void)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a reader might do that fell into wrong hands, for tests of those who depend on it. DSUD_MISDEED=QUESTION:DEED in the
- * environment makes it do one of the deeds below when it is asked that question. Built without the option `fault-points`
- * there is nothing here.
+ * What a reader might do that fell into wrong hands, for tests of those who depend on it.
+ * DSUD_MISDEED=QUESTION:DEED in the environment makes it do one of the deeds below when it is asked
+ * that question. Built without the option `fault-points` there is nothing here.
  */
 #include "protocols/reader-priv.h"
 
@@ -124,8 +124,8 @@ static void eat_memory(struct upd_reading *reading)
 	const size_t piece = 256u << 20;
 
 	for (size_t eaten = 0; eaten < INJ_SANDBOX_MEMORY_BYTES; eaten += piece)
-		if (mmap(NULL, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			 0) == MAP_FAILED)
+		if (mmap(NULL, piece, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
 			crash(reading);
 	end(reading);
 }
@@ -134,12 +134,23 @@ static const struct {
 	const char *name;
 	void (*run)(struct upd_reading *reading);
 } deeds[] = {
-	{ "open", open_file },	       { "socket", make_socket },   { "ptrace", trace },
-	{ "readv", read_other_memory }, { "signal", send_signal },  { "fork", make_process },
-	{ "exec", run_program },       { "code", make_code },	    { "hang", hang },
-	{ "crash", crash },	       { "end", end },		    { "nonsense", say_nonsense },
-	{ "nothing", say_nothing },    { "unknown", say_unknown },  { "refuse-badly", refuse_badly },
-	{ "promise", promise_much },   { "memory", eat_memory },
+	{"open", open_file},
+	{"socket", make_socket},
+	{"ptrace", trace},
+	{"readv", read_other_memory},
+	{"signal", send_signal},
+	{"fork", make_process},
+	{"exec", run_program},
+	{"code", make_code},
+	{"hang", hang},
+	{"crash", crash},
+	{"end", end},
+	{"nonsense", say_nonsense},
+	{"nothing", say_nothing},
+	{"unknown", say_unknown},
+	{"refuse-badly", refuse_badly},
+	{"promise", promise_much},
+	{"memory", eat_memory},
 };
 
 void upd_reader_misdeed(struct upd_reading *reading, uint32_t question)

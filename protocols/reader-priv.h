@@ -8,7 +8,8 @@
 #include "protocols/reader.h"
 #include "protocols/subject.h"
 
-/* Layouts of questions and answers. Both ends are one program, so only what the reader sends is hostile. */
+/* Layouts of questions and answers. Both ends are one program, so only what the reader sends is
+ * hostile. */
 
 struct upd_patch_head {
 	char id[INJ_PATCH_ID_MAX];

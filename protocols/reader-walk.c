@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Walking stacks in the reader: the target's unwind tables are a program that its files bring along, and here is where it
- * is run. The threads are held meanwhile by the worker; registers come with the question, stacks are read through the
- * descriptor of the target's memory.
+ * Walking stacks in the reader: the target's unwind tables are a program that its files bring
+ * along, and here is where it is run. The threads are held meanwhile by the worker; registers come
+ * with the question, stacks are read through the descriptor of the target's memory.
  */
 #include <string.h>
 
@@ -127,7 +127,8 @@ int upd_reading_find(struct upd_reading *reading, struct upd_cursor *question)
 
 	if (r == 0)
 		r = inj_walker_find(reading->subject.walker, &walk.hold, walk.watches,
-				    walk.ask.n_watches, walk.ask.budget_ns, &activity, &reading->why);
+				    walk.ask.n_watches, walk.ask.budget_ns, &activity,
+				    &reading->why);
 	if (r != 0)
 		return r;
 	tell = (struct upd_tell_found){
@@ -169,7 +170,8 @@ int upd_reading_stack(struct upd_reading *reading, struct upd_cursor *question)
 	tell.reliable = reliable;
 	upd_parcel_put(&reading->answer, &tell, sizeof(tell));
 	for (size_t i = 0; i < n; i++) {
-		const struct upd_tell_frame frame = { frames[i].pc, frames[i].cfa, frames[i].is_call };
+		const struct upd_tell_frame frame = {frames[i].pc, frames[i].cfa,
+						     frames[i].is_call};
 
 		upd_parcel_put(&reading->answer, &frame, sizeof(frame));
 	}
@@ -192,7 +194,9 @@ int upd_reading_snapshot(struct upd_reading *reading, struct upd_cursor *questio
 	INJ_CLEANUP(forget_walk) struct walk walk = {};
 	int r = take_walk(reading, question, &walk);
 
-	return r ? r : inj_walker_snapshot(reading->subject.walker, &walk.hold, walk.ask.max, &reading->why);
+	return r ? r
+		 : inj_walker_snapshot(reading->subject.walker, &walk.hold, walk.ask.max,
+				       &reading->why);
 }
 
 static void put_text(struct upd_parcel *parcel, const char *text)

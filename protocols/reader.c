@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The worker's end of a reader: its life, and asking. Always holds: one question at a time, each with a deadline; a reader
- * that dies, is late or answers what cannot be is ended and stays dead, and whoever asked gets a refusal; bytes of an
- * answer are bounded before they are read. Its end needs no cooperation: it is killed.
+ * The worker's end of a reader: its life, and asking. Always holds: one question at a time, each
+ * with a deadline; a reader that dies, is late or answers what cannot be is ended and stays dead,
+ * and whoever asked gets a refusal; bytes of an answer are bounded before they are read. Its end
+ * needs no cooperation: it is killed.
  */
 #include "protocols/reader.h"
 
@@ -90,7 +91,8 @@ const struct inj_maps *upd_reader_maps(const struct upd_reader *reader)
 	return reader->broker.maps;
 }
 
-static int end(struct upd_reader *reader, int code, const struct inj_why *story, struct inj_why *why)
+static int end(struct upd_reader *reader, int code, const struct inj_why *story,
+	       struct inj_why *why)
 {
 	bury(reader);
 	reader->dead = true;
@@ -105,8 +107,9 @@ int upd_reader_lied(struct upd_reader *reader, struct inj_why *why)
 	struct inj_why story = {};
 
 	inj_refuse(&story, INJ_BAD_PATCH,
-		   "The process that reads the patch and the files of the target answered what cannot be, so one of "
-		   "them attacks whoever reads it; find out where they come from. It was ended; nothing was changed.");
+		   "The process that reads the patch and the files of the target answered what "
+		   "cannot be, so one of them attacks whoever reads it; find out where they come "
+		   "from. It was ended; nothing was changed.");
 	return end(reader, INJ_BAD_PATCH, &story, why);
 }
 
@@ -120,15 +123,16 @@ static int tell_death(struct upd_reader *reader, struct inj_why *why)
 	status = bury(reader);
 	if (WIFSIGNALED(status))
 		inj_refuse(&story, INJ_BAD_PATCH,
-			   "The process that reads the patch and the files of the target was ended by signal %d (%s)%s. "
-			   "Nothing was changed. The patch or a file of the target is damaged, or made to attack; find "
-			   "out where they come from.",
+			   "The process that reads the patch and the files of the target was ended "
+			   "by signal %d (%s)%s. Nothing was changed. The patch or a file of the "
+			   "target is damaged, or made to attack; find out where they come from.",
 			   WTERMSIG(status), strsignal(WTERMSIG(status)),
 			   WTERMSIG(status) == SIGSYS ? ": it tried what it may not do" : "");
 	else
 		inj_refuse(&story, INJ_BAD_PATCH,
-			   "The process that reads the patch and the files of the target could not be confined or gave "
-			   "up (status %d). Nothing was changed. See whether this kernel has seccomp filters.",
+			   "The process that reads the patch and the files of the target could not "
+			   "be confined or gave up (status %d). Nothing was changed. See whether "
+			   "this kernel has seccomp filters.",
 			   WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 	reader->dead = true;
 	reader->why = story;
@@ -151,9 +155,10 @@ static int failed(struct upd_reader *reader, int r, struct inj_why *why)
 	}
 	if (r == -ETIMEDOUT) {
 		inj_refuse(&story, INJ_BAD_PATCH,
-			   "The process that reads the patch and the files of the target did not come to an end in "
-			   "time and was ended. Nothing was changed. Allow a longer --timeout, or find out whether "
-			   "these files are made to delay it.");
+			   "The process that reads the patch and the files of the target did not "
+			   "come to an end in time and was ended. Nothing was changed. Allow a "
+			   "longer --timeout, or find out whether these files are made to delay "
+			   "it.");
 		return end(reader, INJ_BAD_PATCH, &story, why);
 	}
 	inj_broke(&story, r, "asking the reader of foreign files");
@@ -256,5 +261,6 @@ int upd_reader_attach(struct upd_reader *reader, const struct inj_process *proce
 	memcpy(ask.comm, process->comm, sizeof(ask.comm));
 	memcpy(ask.exe, process->exe, sizeof(ask.exe));
 	reader->broker.process = process;
-	return ask_with(reader, UPD_ASK_ATTACH, &ask, sizeof(ask), memory_fd, 0, patience, &answer, why);
+	return ask_with(reader, UPD_ASK_ATTACH, &ask, sizeof(ask), memory_fd, 0, patience, &answer,
+			why);
 }

@@ -7,9 +7,10 @@
 #include "protocols/message.h"
 
 /*
- * A process beside the worker that reads what others made: the patch, and the files and tables of one target. It has no
- * rights and is believed nothing; what it needs opened it asks for by name. Each target has a reader of its own, so that
- * what one target does to its reader cannot touch another target of the same update.
+ * A process beside the worker that reads what others made: the patch, and the files and tables of
+ * one target. It has no rights and is believed nothing; what it needs opened it asks for by name.
+ * Each target has a reader of its own, so that what one target does to its reader cannot touch
+ * another target of the same update.
  */
 struct upd_reader;
 
@@ -21,7 +22,8 @@ struct upd_patience {
 
 /*
  * Fork a reader.
- * patch_fd: -1: none; patch_name: for messages; both borrowed for the call. ret: free with upd_reader_free().
+ * patch_fd: -1: none; patch_name: for messages; both borrowed for the call. ret: free with
+ *   upd_reader_free().
  * State: nothing of ours is being held: the child shares no time with a hold. Return: 0.
  * Errors: negative errno.
  * Source: fork(2).
@@ -38,7 +40,8 @@ bool upd_reader_is_dead(const struct upd_reader *reader);
 
 /*
  * Tell the reader which process it reads for.
- * process: borrowed until upd_reader_free(). memory_fd: of its memory, open for reading, borrowed for the call. State: running. Return: 0. Errors: as upd_reader_ask().
+ * process: borrowed until upd_reader_free(). memory_fd: of its memory, open for reading, borrowed
+ *   for the call. State: running. Return: 0. Errors: as upd_reader_ask().
  */
 int upd_reader_attach(struct upd_reader *reader, const struct inj_process *process, int memory_fd,
 		      const struct upd_patience *patience, struct inj_why *why);
@@ -50,12 +53,12 @@ const struct inj_maps *upd_reader_maps(const struct upd_reader *reader);
 
 /*
  * Ask one question, and open what the reader wants opened meanwhile.
- * kind: UPD_ASK_...; bytes: of the question; max_bytes: of the answer. ret: overwritten on success, free with
- * upd_message_deinit().
+ * kind: UPD_ASK_...; bytes: of the question; max_bytes: of the answer. ret: overwritten on success,
+ * free with upd_message_deinit().
  * State: any; a question under a hold must have its deadline in the hold's budget.
  * Return: 0.
- * Errors: the reader's own refusal; INJ_BAD_PATCH (it died, was late, or said what cannot be); INJ_CANCELLED; negative
- *   errno.
+ * Errors: the reader's own refusal; INJ_BAD_PATCH (it died, was late, or said what cannot be);
+ *   INJ_CANCELLED; negative errno.
  * Source: unix(7).
  */
 int upd_reader_ask(struct upd_reader *reader, enum upd_message_kind kind, const void *bytes,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Calling functions of the target. The borrowed thread must not hold a lock that the function takes, or it would wait for
- * itself: a thread with any word of its stack inside the code to be avoided is given back and asked again later.
+ * Calling functions of the target. The borrowed thread must not hold a lock that the function
+ * takes, or it would wait for
+ * itself: a thread with any word of its stack inside the code to be avoided is given back and asked
+ *   again later.
  */
 #include "protocols/remote.h"
 
@@ -26,7 +28,8 @@ static bool is_inside(const struct upd_remote *remote, uint64_t word)
 	return false;
 }
 
-/* Could the borrowed thread be inside the code to be avoided? An unreadable stack counts as inside. */
+/* Could the borrowed thread be inside the code to be avoided? An unreadable stack counts as
+ * inside. */
 static bool may_hold_lock(const struct upd_remote *remote)
 {
 	INJ_FREE uint64_t *buffer = malloc(SCAN_BYTES);
@@ -66,8 +69,9 @@ static int open_borrow(struct upd_remote *remote, struct inj_why *why)
 		inj_borrow_close(INJ_TAKE(remote->borrow), NULL);
 		if (inj_remaining_ns(remote->deadline_ns) == 0)
 			return inj_refuse(why, INJ_BLOCKED,
-					  "Every thread of process %d that could be asked was unwinding its "
-					  "stack until the deadline. Try again with a longer --timeout.",
+					  "Every thread of process %d that could be asked was "
+					  "unwinding its stack until the deadline. Try again with "
+					  "a longer --timeout.",
 					  remote->subject->pid);
 		nanosleep(&pause, NULL);
 	}
@@ -81,8 +85,8 @@ int upd_remote_call(struct upd_remote *remote, inj_addr function, uint64_t a, ui
 	int r = remote->borrow ? 0 : open_borrow(remote, why);
 
 	if (r == 0)
-		r = inj_borrow_call(remote->borrow, remote->pad, remote->stack_top, function, arguments,
-				    remote->deadline_ns, &result, why);
+		r = inj_borrow_call(remote->borrow, remote->pad, remote->stack_top, function,
+				    arguments, remote->deadline_ns, &result, why);
 	if (r == 0 && ret)
 		*ret = result;
 	return r;

@@ -11,20 +11,22 @@ static inline void upd_borrow_guard(struct inj_borrow **borrow)
 	inj_borrow_close(*borrow, NULL);
 }
 
-/* A run of function calls in one target, on one borrowed thread, opened when the first call needs it. */
+/* A run of function calls in one target, on one borrowed thread, opened when the first call needs
+ * it. */
 struct upd_remote {
 	struct upd_subject *subject;
 	inj_addr pad;            /* INJ_BORROW_PAD code in our memory */
 	inj_addr stack_top;      /* of the scratch area */
-	const struct inj_range *avoid; /* UPD_N_LOCKED functions that hold a lock which the calls need; borrowed */
+	const struct inj_range *avoid; /* UPD_N_LOCKED functions that hold a lock which the calls
+					  need; borrowed */
 	uint64_t deadline_ns;
 	struct inj_borrow *borrow;
 };
 
 /*
  * Call function(a, b) in the target. ret may be NULL.
- * State: running. Return: 0. Errors: INJ_BLOCKED (every thread that could be had was inside `avoid` until the deadline),
- * refusals of borrowing, negative errno.
+ * State: running. Return: 0. Errors: INJ_BLOCKED (every thread that could be had was inside `avoid`
+ * until the deadline), refusals of borrowing, negative errno.
  */
 int upd_remote_call(struct upd_remote *remote, inj_addr function, uint64_t a, uint64_t b,
 		    uint64_t *ret, struct inj_why *why);

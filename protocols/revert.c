@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Taking a patch back: when none of its code is on any stack, one store makes every stub choose the old version again, and
- * within the same hold the original bytes return to the sites. The patch's memory stays mapped, because the program may
- * have kept pointers to its functions and data.
+ * Taking a patch back: when none of its code is on any stack, one store makes every stub choose the
+ * old version again, and within the same hold the original bytes return to the sites. The patch's
+ * memory stays mapped, because the program may have kept pointers to its functions and data.
  *
  * Refuses while a later patch stands above this one.
  */
@@ -17,7 +17,8 @@
 #include "protocols/uninstall.h"
 #include "protocols/walk.h"
 
-/* A patch without a name of its own is called as its file; what it is, a shared object, need not be said. */
+/* A patch without a name of its own is called as its file; what it is, a shared object, need not be
+ * said. */
 static const struct inj_ledger *find_active(const struct upd_subject *subject, const char *patch_id)
 {
 	const struct inj_ledger *ledger = inj_history_active(&subject->history, patch_id);
@@ -40,7 +41,8 @@ static int find_ledger(struct upd_subject *subject, const char *patch_id,
 	if (!ledger)
 		return upd_subject_fail(subject,
 			inj_refuse(&why, INJ_NOT_APPLIED,
-				   "Patch %s is not active in process %d. `dsuctl status` lists what is.",
+				   "Patch %s is not active in process %d. `dsuctl status` lists "
+				   "what is.",
 				   patch_id, subject->pid), &why);
 	above = inj_history_above(&subject->history, ledger);
 	if (!above) {
@@ -50,7 +52,8 @@ static int find_ledger(struct upd_subject *subject, const char *patch_id,
 	snprintf(name, sizeof(name), "%s", inj_ledger_string(above, above->record->patch_id));
 	return upd_subject_fail(subject,
 		inj_refuse(&why, INJ_DEPENDS_ON,
-			   "Patch %s in process %d replaces functions of %s and stands above it. Revert "
+			   "Patch %s in process %d replaces functions of %s and stands above it. "
+			   "Revert "
 			   "%s first.", name, subject->pid, patch_id, name), &why);
 }
 
@@ -95,8 +98,8 @@ static int act(struct upd_run *run, const struct inj_hold *holds)
 
 		r = inj_journal_decide(run->journal);
 		if (r < 0)
-			upd_run_fail_all(run, inj_broke(&why, r, "writing the journal of the update"),
-					 &why);
+			upd_run_fail_all(
+				run, inj_broke(&why, r, "writing the journal of the update"), &why);
 	}
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
 		if (removals[i].ledger)

@@ -93,6 +93,7 @@ int upd_run_mark(struct upd_run *run, enum inj_journal_step step)
 		r = inj_journal_mark(run->journal, i, step);
 	/* Once it is committed, or being undone, the outcome does not depend on the journal. */
 	if (r < 0 && step <= INJ_JOURNAL_COMMITTING)
-		upd_run_fail_all(run, inj_broke(&why, r, "writing the journal of the update"), &why);
+		upd_run_fail_all(run, inj_broke(&why, r, "writing the journal of the update"),
+				 &why);
 	return r;
 }

@@ -50,7 +50,8 @@ void upd_run_fail_all(struct upd_run *run, int code, const struct inj_why *why);
 /* When one target cannot be changed, none is: tell the others who it was. */
 void upd_run_fail_others(struct upd_run *run);
 
-/* Announce the next step of every target in the journal. Return: 0 or negative errno, told to all subjects. */
+/* Announce the next step of every target in the journal. Return: 0 or negative errno, told to all
+ * subjects. */
 int upd_run_mark(struct upd_run *run, enum inj_journal_step step);
 
 /* The protocols and questions; each leaves its outcome in subjects and report. */

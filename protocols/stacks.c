@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The question where all threads are: registers and stacks are copied under one short hold, walked afterwards, and frames
- * in replaced functions, in their replacements and, when a patch is given, in what it would replace are marked.
+ * The question where all threads are: registers and stacks are copied under one short hold, walked
+ * afterwards, and frames in replaced functions, in their replacements and, when a patch is given,
+ * in what it would replace are marked.
  */
 #include <stdio.h>
 #include <string.h>
@@ -51,14 +52,16 @@ static bool name_own(const struct upd_subject *subject, inj_addr pc, struct upd_
 
 		if (!ledger->complete || pc - record->image_base >= record->image_bytes)
 			continue;
-		snprintf(module, sizeof(module), "dsu:%s", inj_ledger_string(ledger, record->patch_id));
+		snprintf(module, sizeof(module), "dsu:%s",
+			 inj_ledger_string(ledger, record->patch_id));
 		upd_fill_string(&frame->module, module);
 		for (size_t j = 0; j < record->n_sites; j++) {
 			const struct dsu_ledger_site *site = &ledger->sites[j];
 
 			if (pc - site->replacement >= site->replacement_size)
 				continue;
-			upd_fill_string(&frame->function, inj_ledger_string(ledger, site->new_name));
+			upd_fill_string(&frame->function,
+					inj_ledger_string(ledger, site->new_name));
 			frame->offset = pc - site->replacement;
 		}
 		return true;
@@ -114,8 +117,9 @@ static int fill_thread(struct upd_subject *subject, const struct inj_hold *hold,
 	int r;
 
 	thread->tid = hold->threads[index].tid;
-	upd_fill_string(&thread->comm,
-			inj_status_read(subject->process, thread->tid, &status) == 0 ? status.comm : "");
+	upd_fill_string(&thread->comm, inj_status_read(subject->process, thread->tid, &status) == 0
+					       ? status.comm
+					       : "");
 	r = upd_walk_stack(subject, hold, index, frames, MAX_FRAMES, &n, &thread->reliable, why);
 	return r ? r : fill_frames(subject, frames, n, thread, why);
 }
@@ -123,7 +127,8 @@ static int fill_thread(struct upd_subject *subject, const struct inj_hold *hold,
 /* The hold's list dies with the hold; the walk comes after it. */
 static int copy_hold(const struct inj_hold *hold, struct inj_hold *ret)
 {
-	struct inj_thread *threads = calloc(hold->n_threads ? hold->n_threads : 1, sizeof(*threads));
+	struct inj_thread *threads =
+		calloc(hold->n_threads ? hold->n_threads : 1, sizeof(*threads));
 
 	if (!threads)
 		return -ENOMEM;
@@ -139,8 +144,8 @@ static int snapshot(struct upd_run *run, struct upd_subject *subject, struct inj
 {
 	const struct inj_process *process = subject->process;
 	struct inj_hold *holds;
-	int r = inj_tracer_hold(run->tracer, &process, 1, run->deadline_ns, run->hold_budget_ns, &holds,
-				why);
+	int r = inj_tracer_hold(run->tracer, &process, 1, run->deadline_ns, run->hold_budget_ns,
+				&holds, why);
 
 	if (r != 0)
 		return r;
@@ -162,7 +167,8 @@ static int list_one(struct upd_run *run, struct upd_subject *subject, struct upd
 		return r;
 	r = snapshot(run, subject, &hold, target, &why);
 	if (r == 0) {
-		target->threads = calloc(hold.n_threads ? hold.n_threads : 1, sizeof(*target->threads));
+		target->threads =
+			calloc(hold.n_threads ? hold.n_threads : 1, sizeof(*target->threads));
 		r = target->threads ? 0 : -ENOMEM;
 	}
 	for (size_t i = 0; r == 0 && i < hold.n_threads; i++) {

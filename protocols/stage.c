@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Staging: the memory of an update comes into the target and is filled. The target meets none of it before a redirect is
- * installed, so everything here can be undone by unmapping, with one exception: once a table may be known to the target's
- * unwinder, its memory stays unless the unwinder has forgotten it.
+ * Staging: the memory of an update comes into the target and is filled. The target meets none of it
+ * before a redirect is installed, so everything here can be undone by unmapping, with one
+ * exception: once a table may be known to the target's unwinder, its memory stays unless the
+ *   unwinder has forgotten it.
  */
 #include "protocols/stage.h"
 
@@ -71,20 +72,23 @@ static int resolve(struct upd_remote *remote, const struct inj_late_word *words,
 	}
 	if (*answer == 0)
 		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
-				  "The resolver at 0x%llx of an indirect function found no implementation for this CPU.",
+				  "The resolver at 0x%llx of an indirect function found no "
+				  "implementation for this CPU.",
 				  (unsigned long long)words[i].resolver);
 	word = *answer + (uint64_t)words[i].addend;
 	if (words[i].addend < 0 ? word > *answer : word < *answer)
 		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
-				  "An addend of the patch leads out of the address space; the file is damaged.");
-	memcpy(remote->subject->space.view + remote->subject->blueprint->image_offset + words[i].offset,
+				  "An addend of the patch leads out of the address space; the file "
+				  "is damaged.");
+	memcpy(remote->subject->space.view + remote->subject->blueprint->image_offset +
+		       words[i].offset,
 	       &word, sizeof(word));
 	return 0;
 }
 
 /*
- * A resolver of the patch that wrote into its own data has split that page from the file, so words bound after it ran go
- * into the target's own copy as well.
+ * A resolver of the patch that wrote into its own data has split that page from the file, so words
+ * bound after it ran go into the target's own copy as well.
  */
 static int finish_late_words(struct upd_subject *subject, struct inj_why *why)
 {
@@ -105,7 +109,8 @@ static int finish_late_words(struct upd_subject *subject, struct inj_why *why)
 	return r;
 }
 
-static int bind_late_words(struct upd_subject *subject, struct upd_remote *remote, struct inj_why *why)
+static int bind_late_words(struct upd_subject *subject, struct upd_remote *remote,
+			   struct inj_why *why)
 {
 	const struct upd_blueprint *blueprint = subject->blueprint;
 	uint64_t answer = 0;
@@ -119,7 +124,8 @@ static int bind_late_words(struct upd_subject *subject, struct upd_remote *remot
 static void note_calls(struct upd_subject *subject, enum dsu_unwind_state state)
 {
 	inj_writer_store(subject->writer,
-			 subject->blueprint->control + offsetof(struct dsu_control, unwind_state), state);
+			 subject->blueprint->control + offsetof(struct dsu_control, unwind_state),
+			 state);
 }
 
 static int end_calls(struct upd_subject *subject, int r)
@@ -146,9 +152,13 @@ static int link_patch(struct upd_subject *subject, struct upd_remote *remote, st
 static int stage(struct upd_subject *subject, uint64_t deadline_ns, struct inj_why *why)
 {
 	const struct upd_blueprint *blueprint = subject->blueprint;
-	INJ_CLEANUP(upd_remote_deinit) struct upd_remote remote = {
-		.subject = subject, .pad = blueprint->call_pad, .avoid = blueprint->unwinder.locked,
-		.stack_top = blueprint->scratch + blueprint->scratch_bytes, .deadline_ns = deadline_ns,
+	INJ_CLEANUP(upd_remote_deinit)
+	struct upd_remote remote = {
+		.subject = subject,
+		.pad = blueprint->call_pad,
+		.avoid = blueprint->unwinder.locked,
+		.stack_top = blueprint->scratch + blueprint->scratch_bytes,
+		.deadline_ns = deadline_ns,
 	};
 	int r = 0;
 
@@ -231,7 +241,8 @@ int upd_unstage(struct upd_subject *subject, uint64_t deadline_ns)
 		     unmap_plan(subject, deadline_ns, &why);
 	if (r == 1)
 		r = inj_writer_store(subject->writer,
-				     subject->blueprint->control + offsetof(struct dsu_control, phase),
+				     subject->blueprint->control +
+					     offsetof(struct dsu_control, phase),
 				     DSU_PHASE_REVERTED);
 	if (r != 0)
 		return upd_subject_fail(subject, r, &why);

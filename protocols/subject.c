@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The facts of one target: identity, mappings, modules, ledgers. Everything here is read while the target runs and may be
- * stale by the time it is used; whoever changes something compares bytes first.
+ * The facts of one target: identity, mappings, modules, ledgers. Everything here is read while the
+ * target runs and may be stale by the time it is used; whoever changes something compares bytes
+ * first.
  */
 #include "protocols/subject.h"
 
@@ -86,8 +87,8 @@ int upd_subject_check_program(const struct upd_subject *subject, inj_addr contro
 	      page.magic == DSU_CONTROL_MAGIC && page.ledger == ledger)))
 		return 0;
 	return inj_refuse(why, INJ_PROCESS_GONE,
-			  "process %d became another program (exec) meanwhile; look at it again and repeat "
-			  "the update",
+			  "process %d became another program (exec) meanwhile; look at it again "
+			  "and repeat the update",
 			  subject->pid);
 }
 
@@ -98,7 +99,8 @@ static int read_facts(struct upd_subject *subject, struct inj_why *why)
 	return refresh(subject, why);
 }
 
-/* A program that is just being started (exec) has no mappings for a moment, or changes them under our eyes. */
+/* A program that is just being started (exec) has no mappings for a moment, or changes them under
+ * our eyes. */
 int upd_subject_open(struct upd_subject *subject)
 {
 	const struct timespec pause = { .tv_nsec = LOOK_AGAIN_NS };
@@ -124,7 +126,8 @@ int upd_subject_reader(struct upd_subject *subject, struct upd_reader **ret, str
 		r = upd_reader_start(subject->request->patch_fd, subject->request->patch_name,
 				     &subject->reader, why);
 	if (r == 0 && !upd_reader_is_attached(subject->reader))
-		r = upd_reader_attach(subject->reader, subject->process, subject->memory_fd, &patience, why);
+		r = upd_reader_attach(subject->reader, subject->process, subject->memory_fd,
+				      &patience, why);
 	if (r == 0)
 		*ret = subject->reader;
 	return r;

@@ -17,7 +17,8 @@ struct upd_plan;
 struct upd_reader;
 struct upd_request;
 
-/* One target of one request, with everything that is known of it. Read while it runs, before anything is planned. */
+/* One target of one request, with everything that is known of it. Read while it runs, before
+ * anything is planned. */
 struct upd_subject {
 	pid_t pid;
 	struct inj_process *process;
@@ -35,7 +36,8 @@ struct upd_subject {
 	const struct upd_request *request; /* borrowed: whose patch the reader reads */
 	struct upd_reader *reader;     /* once there was a question */
 	bool staged;                   /* our memory of this update is, or may be, mapped */
-	int code;                      /* 0, refusal, or negative errno: the first thing that went wrong */
+	int code;                      /* 0, refusal, or negative errno: the first thing that went
+					  wrong */
 	struct inj_why why;
 };
 
@@ -43,7 +45,8 @@ void upd_subject_init(struct upd_subject *subject, pid_t pid);
 
 /*
  * Read the facts of one process.
- * subject: after upd_subject_init(), its request set; the caller ends it with upd_subject_deinit() whatever this returns.
+ * subject: after upd_subject_init(), its request set; the caller ends it with upd_subject_deinit()
+ *   whatever this returns.
  * State: running. Return: 0. Errors: those of inj_process_open(), inj_history_read(); the story is
  * in subject->why and the code in subject->code.
  */
@@ -56,24 +59,29 @@ void upd_subject_deinit(struct upd_subject *subject);
  */
 int upd_subject_reader(struct upd_subject *subject, struct upd_reader **ret, struct inj_why *why);
 
-/* The full walker of a subject whose modules are read, for its reader. Return: 0, or the code that it now carries. */
+/* The full walker of a subject whose modules are read, for its reader. Return: 0, or the code that
+ * it now carries. */
 int upd_walker_make(struct upd_subject *subject);
 
 /* Read maps and ledgers anew, after something changed. */
 int upd_subject_refresh(struct upd_subject *subject);
 
 /*
- * Is it still the program that was looked at? While nothing is attached it may become another one (exec), even the same
- * one at the same addresses. Everything that was read is wrong then, and nothing of ours is left in it.
- * control: address of a control page of ours that must be there, with the record that it belongs to; 0: none.
+ * Is it still the program that was looked at? While nothing is attached it may become another one
+ * (exec), even the same one at the same addresses. Everything that was read is wrong then, and
+ * nothing of ours is left in it.
+ * control: address of a control page of ours that must be there, with the record that it belongs
+ *   to; 0: none.
  * State: held or borrowed, so that the answer lasts. Return: 0. Errors: INJ_PROCESS_GONE.
- * Source: mem_rw() of the kernel: an address space that nobody uses any more reads as an empty file.
+ * Source: mem_rw() of the kernel: an address space that nobody uses any more reads as an empty
+ *   file.
  */
 int upd_subject_check_program(const struct upd_subject *subject, inj_addr control, inj_addr ledger,
 			      struct inj_why *why);
 
 /*
- * The request is over. A subject that failed and is another program by now, or none, failed because of that, whatever broke
+ * The request is over. A subject that failed and is another program by now, or none, failed because
+ * of that, whatever broke
  * first: its story says so. State: not held.
  */
 void upd_subject_explain(struct upd_subject *subject);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The waits of targets with an end, as the daemon's workers see them: something to keep after a request, or not. */
+/* The waits of targets with an end, as the daemon's workers see them: something to keep after a
+ * request, or not. */
 #include "protocols/timekeeper.h"
 
 #include "injector/base/clock.h"

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The way back, shared by reverting and by recovery. It works from a ledger alone, so that any dsud can take back what
- * another one did. The order is: the stubs ask for the generation again; old generation, which is the commit; then the
- * sites. A site that is not restored yet still leads to the old code, through the stub.
+ * The way back, shared by reverting and by recovery. It works from a ledger alone, so that any dsud
+ * can take back what
+ * another one did. The order is: the stubs ask for the generation again; old generation, which is
+ * the commit; then the sites. A site that is not restored yet still leads to the old code, through
+ * the stub.
  */
 #include "protocols/uninstall.h"
 
@@ -45,7 +47,8 @@ static int collect_writes(struct upd_removal *removal)
 	return 0;
 }
 
-/* Which new function a part of the image belongs to is the best that can be said without symbols of the patch. */
+/* Which new function a part of the image belongs to is the best that can be said without symbols of
+ * the patch. */
 static int watch_image(const struct inj_ledger *ledger, struct upd_watch_list *list)
 {
 	const struct dsu_ledger *record = ledger->record;
@@ -60,8 +63,9 @@ static int watch_image(const struct inj_ledger *ledger, struct upd_watch_list *l
 		const struct dsu_ledger_site *site = &ledger->sites[i];
 
 		list->names[i] = inj_ledger_string(ledger, site->new_name);
-		r = upd_watch_add(list, (struct inj_range){ site->replacement,
-							    site->replacement + site->replacement_size },
+		r = upd_watch_add(list,
+				  (struct inj_range){site->replacement,
+						     site->replacement + site->replacement_size},
 				  (unsigned)i, true);
 	}
 	upd_watch_seal(list);
@@ -70,9 +74,10 @@ static int watch_image(const struct inj_ledger *ledger, struct upd_watch_list *l
 		const struct dsu_ledger_area *area = &ledger->areas[i];
 
 		if (area->kind == DSU_AREA_IMAGE && (area->prot & PROT_EXEC))
-			r = upd_watch_add_rest(list, (struct inj_range){ area->address,
-									 area->address + area->bytes },
-					       (unsigned)n);
+			r = upd_watch_add_rest(
+				list,
+				(struct inj_range){area->address, area->address + area->bytes},
+				(unsigned)n);
 	}
 	return r;
 }
@@ -117,8 +122,8 @@ static bool is_between(const struct inj_ledger *ledger, inj_addr pc)
 static bool wait_for_threads(const struct inj_hold *hold, struct inj_why *why)
 {
 	inj_refuse(why, INJ_BLOCKED,
-		   "A thread of process %d was at a redirect in each attempt until the deadline; nothing was "
-		   "changed. Try a longer --timeout.",
+		   "A thread of process %d was at a redirect in each attempt until the deadline; "
+		   "nothing was changed. Try a longer --timeout.",
 		   hold->process->pid);
 	return true;
 }
@@ -162,13 +167,16 @@ int upd_removal_verify(struct upd_subject *subject, const struct upd_removal *re
 
 		r = inj_mem_read(subject->process, write->address, found, write->n);
 		if (r < 0)
-			return upd_subject_fail(subject, inj_broke(&why, r, "reading code of process %d",
-								   subject->pid), &why);
+			return upd_subject_fail(
+				subject,
+				inj_broke(&why, r, "reading code of process %d", subject->pid),
+				&why);
 		if (memcmp(found, write->after, write->n) != 0)
 			return upd_subject_fail(subject,
 				inj_refuse(&why, INJ_UNSUPPORTED_PROCESS,
-					   "The redirect at 0x%llx of process %d is not as it was installed; "
-					   "another tool changed it. Remove the other tool's change first.",
+					   "The redirect at 0x%llx of process %d is not as it was "
+					   "installed; another tool changed it. Remove the other "
+					   "tool's change first.",
 					   (unsigned long long)write->address, subject->pid), &why);
 	}
 	return 0;
@@ -203,7 +211,8 @@ int upd_removal_commit(struct upd_run *run, struct upd_subject *subject,
 	else
 		r = inj_writer_restore(subject->writer, removal->writes, removal->n_writes, &why);
 	if (r == 0) {
-		r = store(subject, removal, offsetof(struct dsu_control, phase), DSU_PHASE_REVERTED);
+		r = store(subject, removal, offsetof(struct dsu_control, phase),
+			  DSU_PHASE_REVERTED);
 		if (r < 0)
 			inj_broke(&why, r, "closing the ledger in process %d", subject->pid);
 	}

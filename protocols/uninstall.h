@@ -26,23 +26,26 @@ int upd_removal_prepare(struct upd_subject *subject, struct upd_removal *removal
 void upd_removal_deinit(struct upd_removal *removal);
 
 /*
- * Is a thread on its way through a stub (which may have decided already) or through the padding that leads to one, or a
- * signal on its way that stops or continues the target? All are gone within moments.
+ * Is a thread on its way through a stub (which may have decided already) or through the padding
+ * that leads to one, or a signal on its way that stops or continues the target? All are gone within
+ * moments.
  * State: held. Return: the answer; if yes, why tells.
  */
 bool upd_removal_must_wait(const struct upd_run *run, const struct upd_removal *removal,
 			   const struct inj_hold *hold, struct inj_why *why);
 
-/* May the bytes of the sites come back, no thread standing where they differ? The same, without the stubs. */
+/* May the bytes of the sites come back, no thread standing where they differ? The same, without the
+ * stubs. */
 bool upd_removal_may_restore(const struct upd_run *run, const struct upd_removal *removal,
 			     const struct inj_hold *hold, struct inj_why *why);
 
-/* Is it still the program that the ledger was read from? State and errors of upd_subject_check_program(). */
+/* Is it still the program that the ledger was read from? State and errors of
+ * upd_subject_check_program(). */
 int upd_removal_check_program(const struct upd_subject *subject, const struct upd_removal *removal,
 			      struct inj_why *why);
 
-/* Is it still that program, and do all sites still read as we left them? State: held. Return: 0 or the code that the
- * subject now carries. */
+/* Is it still that program, and do all sites still read as we left them? State: held. Return: 0 or
+ * the code that the subject now carries. */
 int upd_removal_verify(struct upd_subject *subject, const struct upd_removal *removal);
 
 /*
@@ -53,16 +56,18 @@ int upd_removal_commit(struct upd_run *run, struct upd_subject *subject,
 		       const struct upd_removal *removal, const struct inj_hold *hold);
 
 /*
- * Undo an update that was never committed: return addresses and sites go back under a hold; the memory is unmapped unless a
- * thread is still inside or the target's unwinder may know it, then it stays, inert and marked as reverted.
- * State: running; run->tracer and subject->writer are there; run->deadline_ns bounds the waiting. Return: 0 or the code
- * that the subject now carries.
+ * Undo an update that was never committed: return addresses and sites go back under a hold; the
+ * memory is unmapped unless a thread is still inside or the target's unwinder may know it, then it
+ * stays, inert and marked as reverted.
+ * State: running; run->tracer and subject->writer are there; run->deadline_ns bounds the waiting.
+ * Return: 0 or the code that the subject now carries.
  */
 int upd_undo_ledger(struct upd_run *run, struct upd_subject *subject,
 		    const struct inj_ledger *ledger);
 
 /*
- * Take ledgers back in several targets at one moment; a target without a ledger in its removal takes no part but is held.
+ * Take ledgers back in several targets at one moment; a target without a ledger in its removal
+ * takes no part but is held.
  * removals, lists: one per subject, prepared. Return: as upd_quiesce().
  */
 int upd_revert_ledgers(struct upd_run *run, struct upd_removal *removals,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Makes exceptions, cancellation and backtraces of the target pass through our code. The control page says before each
- * round of calls that the registry is changing, and afterwards what it holds, so that whoever finds the update later knows
- * whether its memory may go.
+ * Makes exceptions, cancellation and backtraces of the target pass through our code. The control
+ * page says before each round of calls that the registry is changing, and afterwards what it holds,
+ * so that whoever finds the update later knows whether its memory may go.
  */
 #include "protocols/unwinder.h"
 
@@ -17,7 +17,8 @@
 
 #define OBJECT_BYTES 64
 
-/* Every function of libgcc's registry that takes its lock; whatever they call has one of them on its stack. */
+/* Every function of libgcc's registry that takes its lock; whatever they call has one of them on
+ * its stack. */
 static const char *const locking[] = {
 	"_Unwind_Find_FDE",	    "__register_frame_info_bases",
 	"__register_frame_info",    "__register_frame_info_table_bases",
@@ -95,10 +96,12 @@ void upd_unwinder_find(const struct inj_modules *modules, struct upd_unwinder *r
 	find_helpers(modules, module, ret);
 }
 
-/* Addresses of the tables of a record, in the order of registration. Areas are sound: the record was checked or is ours. */
+/* Addresses of the tables of a record, in the order of registration. Areas are sound: the record
+ * was checked or is ours. */
 static size_t tables_of(const struct dsu_ledger *record, inj_addr tables[DSU_N_UNWIND_OBJECTS])
 {
-	const struct dsu_ledger_area *areas = (const void *)((const uint8_t *)record + record->areas);
+	const struct dsu_ledger_area *areas =
+		(const void *)((const uint8_t *)record + record->areas);
 	size_t n = 0;
 
 	for (size_t i = 0; i < record->n_areas && n < DSU_N_UNWIND_OBJECTS - 1; i++)
@@ -112,8 +115,8 @@ static size_t tables_of(const struct dsu_ledger *record, inj_addr tables[DSU_N_U
 static int set_state(struct inj_writer *writer, const struct dsu_ledger *record,
 		     enum dsu_unwind_state state, struct inj_why *why)
 {
-	int r = inj_writer_store(writer, record->control + offsetof(struct dsu_control, unwind_state),
-				 state);
+	int r = inj_writer_store(
+		writer, record->control + offsetof(struct dsu_control, unwind_state), state);
 
 	if (r < 0)
 		return inj_broke(why, r, "noting the state of the unwind tables");
@@ -124,7 +127,8 @@ static int set_state(struct inj_writer *writer, const struct dsu_ledger *record,
 int upd_unwinder_tell(struct upd_remote *remote, const struct upd_unwinder *unwinder,
 		      const struct dsu_ledger *record, struct inj_why *why)
 {
-	const inj_addr objects = record->control + offsetof(struct dsu_control_page, unwind_objects);
+	const inj_addr objects =
+		record->control + offsetof(struct dsu_control_page, unwind_objects);
 	inj_addr tables[DSU_N_UNWIND_OBJECTS];
 	const size_t n = tables_of(record, tables);
 	int r;
@@ -149,8 +153,9 @@ static const struct dsu_ledger_area *area_of(const struct inj_ledger *ledger, ui
 }
 
 /*
- * An object that a search has sorted owns heap memory, which forgetting it would free, in a thread that may be inside malloc:
- * not to be asked for. struct object of libgcc: the bit `sorted` is the lowest of the word at 32.
+ * An object that a search has sorted owns heap memory, which forgetting it would free, in a thread
+ * that may be inside malloc: not to be asked for. struct object of libgcc: the bit `sorted` is the
+ *   lowest of the word at 32.
  */
 static bool was_used(const struct upd_subject *subject, const struct dsu_ledger *record, size_t n)
 {
@@ -160,7 +165,8 @@ static bool was_used(const struct upd_subject *subject, const struct dsu_ledger 
 					OBJECT_BYTES * i;
 		uint64_t bits;
 
-		if (inj_mem_read(subject->process, object + 32, &bits, sizeof(bits)) < 0 || (bits & 1))
+		if (inj_mem_read(subject->process, object + 32, &bits, sizeof(bits)) < 0 ||
+		    (bits & 1))
 			return true;
 	}
 	return false;

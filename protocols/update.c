@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One request from beginning to end: read the patch, open every target, hand over to the protocol or question, write the
- * report. Whatever happens, the report speaks of every pid that was asked for, and everything that was taken is given
- * back before this returns.
+ * One request from beginning to end: read the patch, open every target, hand over to the protocol
+ * or question, write the report. Whatever happens, the report speaks of every pid that was asked
+ * for, and everything that was taken is given back before this returns.
  */
 #include "protocols/update.h"
 
@@ -46,8 +46,8 @@ static int check_protocol(struct upd_run *run, struct inj_why *why)
 			run->protocol = protocol_names[i];
 			return 0;
 		}
-	return inj_refuse(why, INJ_BAD_PATCH, "There is no update protocol '%s'; known is: %s.", asked,
-			  protocol_names[0]);
+	return inj_refuse(why, INJ_BAD_PATCH, "There is no update protocol '%s'; known is: %s.",
+			  asked, protocol_names[0]);
 }
 
 /* The patch alone is read first: what is wrong with it is no target's business. */
@@ -77,8 +77,9 @@ static int begin_journal(struct upd_run *run, struct inj_why *why)
 			      processes, run->n_subjects, &run->journal);
 	if (r == -ENOSPC)
 		return inj_refuse(why, INJ_INTERNAL,
-				  "There is no room for the journal of the update. Make room in the state "
-				  "directory of dsud and try again; nothing was changed.");
+				  "There is no room for the journal of the update. Make room in "
+				  "the state directory of dsud and try again; nothing was "
+				  "changed.");
 	return r == 0 ? 0 : inj_broke(why, r, "starting the journal of the update");
 }
 
@@ -132,7 +133,8 @@ static void finish_report(struct upd_run *run)
 
 		upd_subject_explain(&run->subjects[i]);
 		if (run->request->kind != UPD_RECOVER || run->subjects[i].code != 0)
-			upd_fill_outcome(target, &run->subjects[i], good_result(run->request->kind));
+			upd_fill_outcome(target, &run->subjects[i],
+					 good_result(run->request->kind));
 		else
 			upd_fill_identity(target, run->subjects[i].process);
 		if (target->protocol[0] == '\0')

@@ -12,7 +12,8 @@ enum upd_kind {
 	UPD_CHECK = 3,  /* all of apply's reasoning; changes nothing */
 	UPD_STACKS = 4, /* stacks of all threads; changes nothing */
 	UPD_STATUS = 5, /* read ledgers; changes nothing */
-	UPD_RECOVER = 6 /* finish or undo what a dead worker left, judged by the ledgers and, when there is one, the journal */
+	UPD_RECOVER = 6 /* finish or undo what a dead worker left, judged by the ledgers and, when
+			   there is one, the journal */
 };
 
 /* What the worker tells while it works. All strings are borrowed for the call. */
@@ -35,18 +36,22 @@ struct upd_request {
 	const pid_t *pids;
 	size_t n_pids;
 	uint8_t update_id[16];   /* apply: goes into the ledgers */
-	int journal_fd;          /* file of the state directory or memfd, kept by the daemon; -1 for kinds that change nothing */
+	int journal_fd;          /* file of the state directory or memfd, kept by the daemon; -1 for
+				    kinds that change nothing */
 	int cancel_fd;           /* readable: stop as soon as nothing is half done; -1: never */
 	void (*progress)(void *context, const struct upd_progress *progress); /* may be NULL */
 	void *context;
-	struct upd_timekeeper *timekeeper; /* NULL: calls that were interrupted and end after the request end late */
+	struct upd_timekeeper *timekeeper; /* NULL: calls that were interrupted and end after the
+					      request end late */
 };
 
 /*
- * Carry one request through, in the calling thread, which becomes the tracer. Blocks until the outcome; never longer than the deadline plus what undoing takes.
+ * Carry one request through, in the calling thread, which becomes the tracer. Blocks until the
+ * outcome; never longer than the deadline plus what undoing takes.
  * report: filled for every pid of the request, whatever happens; report->targets[i] is for pids[i].
  * State: any. SIGCHLD must be blocked in the process.
- * Return: 0 when the report is complete (its targets say whether they succeeded); negative errno when not even that could be done.
+ * Return: 0 when the report is complete (its targets say whether they succeeded); negative errno
+ *   when not even that could be done.
  */
 int upd_run(const struct upd_request *request, struct upd_report *report);
 
@@ -54,7 +59,8 @@ int upd_run(const struct upd_request *request, struct upd_report *report);
 const char *const *upd_protocols(void);
 
 /*
- * Does the process carry a ledger of ours? A look at /proc/PID/maps only; no ptrace, nothing of the ledger is trusted or even read. For the scan after a restart.
+ * Does the process carry a ledger of ours? A look at /proc/PID/maps only; no ptrace, nothing of the
+ * ledger is trusted or even read. For the scan after a restart.
  */
 bool upd_is_patched(pid_t pid);
 

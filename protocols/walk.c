@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The worker's half of looking at stacks. Always holds: a thread counts as clear only by its own words or by the answer
- * of the reader; a reader that fails under a hold costs at most the hold's budget, and then nothing is changed. A reader
- * that lies about a stack lies about the stack of the very target that has it in its hands.
+ * The worker's half of looking at stacks. Always holds: a thread counts as clear only by its own
+ * words or by the answer of the reader; a reader that fails under a hold costs at most the hold's
+ * budget, and then nothing is changed. A reader that lies about a stack lies about the stack of the
+ * very target that has it in its hands.
  */
 #include "protocols/walk.h"
 
@@ -33,11 +34,13 @@ static int read_code_map(struct upd_subject *subject)
 	if (r == -E2BIG)
 		return upd_subject_fail(subject,
 			inj_refuse(&why, INJ_UNSUPPORTED_PROCESS,
-				   "The records of updates in process %d speak of more code than any patch has; "
+				   "The records of updates in process %d speak of more code than "
+				   "any patch has; "
 				   "they are forged. Restart it.", subject->pid), &why);
 	if (r < 0)
-		return upd_subject_fail(subject, inj_broke(&why, r, "reading our code in process %d",
-							   subject->pid), &why);
+		return upd_subject_fail(
+			subject, inj_broke(&why, r, "reading our code in process %d", subject->pid),
+			&why);
 	upd_code_map_seal(&subject->code_map);
 	return 0;
 }
@@ -66,7 +69,7 @@ static bool learn(struct upd_subject *subject, struct upd_cursor *cursor, size_t
 		if (!upd_cursor_take(cursor, &told, sizeof(told)))
 			return false;
 		inj_sieve_learn(subject->sieve,
-				&(struct inj_known){ .code = told.code, .is_odd = told.is_odd != 0 });
+				&(struct inj_known){.code = told.code, .is_odd = told.is_odd != 0});
 	}
 	return cursor->left == 0;
 }
@@ -85,8 +88,8 @@ static int make_sieve(struct upd_subject *subject, struct upd_reader *reader,
 		return inj_broke(why, -ENOMEM, "preparing process %d", subject->pid);
 	for (size_t i = 0; i < map->n_tables; i++)
 		own[i] = map->tables[i].code;
-	if (!upd_cursor_take(&cursor, &tell, sizeof(tell)) || tell.n_trampolines > MAX_TRAMPOLINES ||
-	    tell.n_known > MAX_PLACES ||
+	if (!upd_cursor_take(&cursor, &tell, sizeof(tell)) ||
+	    tell.n_trampolines > MAX_TRAMPOLINES || tell.n_known > MAX_PLACES ||
 	    !upd_cursor_take(&cursor, trampolines, tell.n_trampolines * sizeof(*trampolines)))
 		return upd_reader_lied(reader, why);
 	r = inj_sieve_new(subject->process, subject->maps, own, map->n_tables, trampolines,
@@ -126,7 +129,9 @@ static void put_threads(struct upd_parcel *parcel, const struct inj_thread *thre
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct upd_ask_thread thread = {
-			.regs = threads[i].regs, .tid = threads[i].tid, .in_syscall = threads[i].in_syscall,
+			.regs = threads[i].regs,
+			.tid = threads[i].tid,
+			.in_syscall = threads[i].in_syscall,
 		};
 
 		upd_parcel_put(parcel, &thread, sizeof(thread));
@@ -145,11 +150,12 @@ static void put_watches(struct upd_parcel *parcel, const struct inj_watch *watch
 	}
 }
 
-/* A question about some threads. The reader is there since the subject was prepared; a dead one says so itself. */
+/* A question about some threads. The reader is there since the subject was prepared; a dead one
+ * says so itself. */
 static int ask_walk(struct upd_subject *subject, enum upd_message_kind kind,
-		    const struct inj_thread *threads, size_t n_threads, const struct inj_watch *watches,
-		    size_t n_watches, uint64_t budget_ns, uint64_t max, struct upd_message *ret,
-		    struct inj_why *why)
+		    const struct inj_thread *threads, size_t n_threads,
+		    const struct inj_watch *watches, size_t n_watches, uint64_t budget_ns,
+		    uint64_t max, struct upd_message *ret, struct inj_why *why)
 {
 	const struct upd_code_map *map = &subject->code_map;
 	INJ_CLEANUP(upd_parcel_deinit) struct upd_parcel parcel = {};
@@ -166,8 +172,8 @@ static int ask_walk(struct upd_subject *subject, enum upd_message_kind kind,
 	upd_parcel_put(&parcel, map->pads, map->n_pads * sizeof(*map->pads));
 	if (parcel.failed)
 		return inj_broke(why, -ENOMEM, "looking at the stacks of process %d", subject->pid);
-	return upd_reader_ask(subject->reader, kind, parcel.bytes, parcel.n_bytes, MAX_ANSWER, &patience,
-			      ret, why);
+	return upd_reader_ask(subject->reader, kind, parcel.bytes, parcel.n_bytes, MAX_ANSWER,
+			      &patience, ret, why);
 }
 
 static bool is_among(const struct inj_thread *threads, size_t n, pid_t tid)
@@ -197,7 +203,8 @@ static int take_found(struct upd_subject *subject, const struct upd_message *ans
 	for (size_t i = 0; i < tell.n_hits; i++) {
 		struct upd_tell_hit hit;
 
-		if (!upd_cursor_take(&cursor, &hit, sizeof(hit)) || !is_among(suspects, n, hit.tid)) {
+		if (!upd_cursor_take(&cursor, &hit, sizeof(hit)) ||
+		    !is_among(suspects, n, hit.tid)) {
 			inj_activity_deinit(&activity);
 			return upd_reader_lied(subject->reader, why);
 		}
@@ -214,14 +221,15 @@ static int take_found(struct upd_subject *subject, const struct upd_message *ans
 	return 0;
 }
 
-/* Its memory is that of the program that it was; a program that came in its place is for whoever asks next. */
+/* Its memory is that of the program that it was; a program that came in its place is for whoever
+ * asks next. */
 static int changed_program(const struct upd_subject *subject, int r, struct inj_why *why)
 {
 	if (r != -ESRCH)
 		return r;
 	return inj_refuse(why, INJ_PROCESS_GONE,
-			  "process %d ended, or became another program (exec) while the update waited; look at it "
-			  "again and repeat the update",
+			  "process %d ended, or became another program (exec) while the update "
+			  "waited; look at it again and repeat the update",
 			  subject->pid);
 }
 
@@ -239,7 +247,8 @@ int upd_walk_find(struct upd_subject *subject, const struct inj_hold *hold,
 
 	if (!suspects)
 		return inj_broke(why, -ENOMEM, "looking at the stacks of process %d", subject->pid);
-	r = inj_sieve_suspect(subject->sieve, hold, watches, n_watches, budget_ns, suspects, &n, why);
+	r = inj_sieve_suspect(subject->sieve, hold, watches, n_watches, budget_ns, suspects, &n,
+			      why);
 	if (r == 0 && n > 0) {
 		used_ns = inj_now_ns() - start_ns;
 		r = ask_walk(subject, UPD_ASK_FIND, suspects, n, watches, n_watches,
@@ -264,8 +273,10 @@ int upd_walk_stack(struct upd_subject *subject, const struct inj_hold *hold, siz
 	int r;
 
 	if (index >= hold->n_threads)
-		return inj_broke(why, -EINVAL, "process %d has no thread number %zu", subject->pid, index);
-	r = ask_walk(subject, UPD_ASK_STACK, &hold->threads[index], 1, NULL, 0, ASK_NS, max, &answer, why);
+		return inj_broke(why, -EINVAL, "process %d has no thread number %zu", subject->pid,
+				 index);
+	r = ask_walk(subject, UPD_ASK_STACK, &hold->threads[index], 1, NULL, 0, ASK_NS, max,
+		     &answer, why);
 	if (r != 0)
 		return r;
 	cursor = (struct upd_cursor){ answer.bytes, answer.n_bytes };
@@ -290,8 +301,8 @@ bool upd_walk_handles_exceptions(struct upd_subject *subject, inj_addr pc)
 	const struct upd_patience patience = { inj_now_ns() + GRACE_NS, -1 };
 	uint64_t handles = 1;
 
-	if (upd_reader_ask(subject->reader, UPD_ASK_HANDLES, &pc, sizeof(pc), sizeof(handles), &patience,
-			   &answer, NULL) == 0 &&
+	if (upd_reader_ask(subject->reader, UPD_ASK_HANDLES, &pc, sizeof(pc), sizeof(handles),
+			   &patience, &answer, NULL) == 0 &&
 	    answer.n_bytes == sizeof(handles))
 		memcpy(&handles, answer.bytes, sizeof(handles));
 	return handles != 0;

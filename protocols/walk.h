@@ -5,8 +5,8 @@
 #include "protocols/subject.h"
 
 /*
- * Looking at the stacks of a target. The words of all stacks are compared here, which settles most threads; what needs
- * the target's unwind tables is asked of its reader.
+ * Looking at the stacks of a target. The words of all stacks are compared here, which settles most
+ * threads; what needs the target's unwind tables is asked of its reader.
  */
 
 /*
@@ -46,7 +46,8 @@ struct upd_names {
 	void *bytes;
 };
 
-/* Look addresses up, at most UPD_WALK_MAX_FRAMES. ret: free with upd_names_deinit(). Return: 0 or as upd_reader_ask(). */
+/* Look addresses up, at most UPD_WALK_MAX_FRAMES. ret: free with upd_names_deinit(). Return: 0 or
+ * as upd_reader_ask(). */
 int upd_walk_names(struct upd_subject *subject, const inj_addr *addresses, size_t n,
 		   struct upd_names *ret, struct inj_why *why);
 void upd_names_deinit(struct upd_names *names);

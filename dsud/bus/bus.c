@@ -19,7 +19,8 @@
 /* Messages that may wait for one private peer, and for one while memory is short. */
 #define MAX_WAITING 2048
 #define MAX_WAITING_THEN 16
-/* Some twenty times what a busy daemon needs. Messages have many sizes; what counts is their sum. */
+/* Some twenty times what a busy daemon needs. Messages have many sizes; what counts is their
+ * sum. */
 #define SHORT_OF_MEMORY_BYTES (256u << 20)
 
 static bool is_short_of_memory(void)

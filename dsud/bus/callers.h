@@ -20,7 +20,8 @@ struct dsud_callers;
 int dsud_callers_new(struct dsud_connection *connection, struct dsud_callers **ret);
 void dsud_callers_free(struct dsud_callers *callers);
 
-/* The user of a sender whose call is being handled. sender: may be NULL. Return: false: not known. */
+/* The user of a sender whose call is being handled. sender: may be NULL. Return: false: not
+ * known. */
 bool dsud_callers_find(const struct dsud_callers *callers, const char *sender, uid_t *ret);
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Owns the questions to polkit. Nothing waits for an answer: a call is kept until it comes, until
- * its sender goes away, or until the time is up. Always holds: only a clear yes lets a call through;
- * silence, an error or no polkit at all is a no that says why; what is kept is bounded.
+ * its sender goes away, or until the time is up. Always holds: only a clear yes lets a call
+ * through; silence, an error or no polkit at all is a no that says why; what is kept is bounded.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -217,8 +217,8 @@ static int check_limits(const struct dsud_polkit *polkit, sd_bus_message *call, 
 	}
 	if (n >= MAX_QUESTIONS || n_of_user >= MAX_QUESTIONS_OF_USER)
 		return sd_bus_error_setf(error, DSUD_ERROR_BUSY,
-					 "Polkit has %u questions of ours to answer, %u of them for "
-					 "user %u. Wait for some of them.",
+					 "Polkit has %u questions of ours to answer, %u of them "
+					 "for user %u. Wait for some of them.",
 					 n, n_of_user, uid);
 	if (dsud_message_weight(call, MAX_CALL_BYTES) > MAX_CALL_BYTES)
 		return sd_bus_error_setf(error, DSUD_ERROR_BUSY,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a worker may do, by the kind of its job. Owns the table of capabilities, each with its reason. A seccomp filter is
+ * What a worker may do, by the kind of its job. Owns the table of capabilities, each with its
+ * reason. A seccomp filter is
  * not among the means: the kernel refuses PTRACE_O_SUSPEND_SECCOMP to a tracer that has one.
  */
 #include "dsud/worker/rights.h"
@@ -28,7 +29,8 @@ static const struct {
 	{ CAP_SYS_PTRACE, ALWAYS },
 	{ CAP_DAC_READ_SEARCH, ALWAYS },	/* files and /proc of other users */
 	{ CAP_CHECKPOINT_RESTORE, ALWAYS },	/* /proc/PID/map_files */
-	{ CAP_KILL, ALWAYS },			/* signal 0: does a thread still belong to a process? */
+	{ CAP_KILL, ALWAYS },			/* signal 0: does a thread still belong to a
+						   process? */
 	{ CAP_PERFMON, ALWAYS },		/* to watch a call that is interrupted */
 	{ CAP_SETUID, READERS },		/* readers become users of their own */
 	{ CAP_SETGID, READERS },
@@ -43,7 +45,8 @@ static bool changes(enum upd_kind kind)
 
 static bool is_needed(enum need need, enum upd_kind kind)
 {
-	return need == ALWAYS || (need == READERS && kind != UPD_STATUS) || (need == CHANGES && changes(kind));
+	return need == ALWAYS || (need == READERS && kind != UPD_STATUS) ||
+	       (need == CHANGES && changes(kind));
 }
 
 static void kept_by(enum upd_kind kind, uint32_t mask[2])
@@ -62,7 +65,8 @@ static int drop_capabilities(enum upd_kind kind)
 
 	kept_by(kind, mask);
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	/* Nothing that is run could have them again; where we may not say so, it has no new privileges anyway. */
+	/* Nothing that is run could have them again; where we may not say so, it has no new
+	 * privileges anyway. */
 	for (unsigned i = 0; i < 64; i++)
 		if (!(mask[i / 32] >> (i % 32) & 1))
 			prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
@@ -112,7 +116,8 @@ int dsud_worker_drop_rights(const struct dsud_job *job)
 
 	if (r == 0)
 		r = drop_capabilities(job->kind);
-	if (r == 0 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0))
+	if (r == 0 &&
+	    (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0))
 		r = -errno;
 	return r;
 }

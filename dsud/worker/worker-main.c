@@ -223,9 +223,10 @@ static int work(const struct dsud_job *job, int channel_fd, int cancel_fd,
 }
 
 /*
- * Calls of targets that were interrupted have to end on time, some of them long after the worker has
- * told all it has to tell: a child of its own stays for them. It holds nothing of the daemon, and who
- * ends it makes these calls end late.
+ * Calls of targets that were interrupted have to end on time, some of them long after the worker
+ * has
+ * told all it has to tell: a child of its own stays for them. It holds nothing of the daemon, and
+ * who ends it makes these calls end late.
  */
 static void keep_time(struct upd_timekeeper *timekeeper, int channel_fd, int cancel_fd,
 		      const struct dsud_job *job)

@@ -6,11 +6,12 @@
 #include <stdint.h>
 
 /*
- * The record of one update inside a target. All numbers little-endian, all offsets from the start of the record, all
- * addresses virtual addresses of the target. docs/ledger.md draws it.
+ * The record of one update inside a target. All numbers little-endian, all offsets from the start
+ * of the record, all addresses virtual addresses of the target. docs/ledger.md draws it.
  *
- * Each update maps one memfd named "dsu:<patch id>" in several areas. The record stands at the start of the home area,
- * read-only; the control page stands alone below 2 GiB, so that every stub reaches it with a 32-bit displacement. All
+ * Each update maps one memfd named "dsu:<patch id>" in several areas. The record stands at the
+ * start of the home area, read-only; the control page stands alone below 2 GiB, so that every stub
+ * reaches it with a 32-bit displacement. All
  * mappings are private: a forked child has its own copy of everything.
  */
 #define DSU_LEDGER_MAGIC 0x3152474c4b555344ull  /* "DSUKLGR1" */
@@ -20,13 +21,16 @@
 /* What the control page says. The truth is `generation`: 1 means that the new code runs. */
 enum dsu_phase {
 	DSU_PHASE_STAGED = 1,   /* mapped, sites perhaps installed, never committed */
-	DSU_PHASE_ACTIVE = 2,   /* committed once; generation 0 here: a revert was committed but not tidied up */
-	DSU_PHASE_REVERTED = 3, /* sites restored; code stays mapped because pointers to it may live on */
+	DSU_PHASE_ACTIVE = 2,   /* committed once; generation 0 here: a revert was committed but not
+				   tidied up */
+	DSU_PHASE_REVERTED = 3, /* sites restored; code stays mapped because pointers to it may live
+				   on */
 };
 
 struct dsu_control {
 	uint64_t magic;
-	uint64_t generation; /* the one word that all stubs of the update read (its lowest byte); written by one aligned store */
+	uint64_t generation; /* the one word that all stubs of the update read (its lowest byte);
+				written by one aligned store */
 	uint64_t phase;
 	uint64_t applied_at_ns; /* CLOCK_REALTIME, written before the commit */
 	uint64_t sequence;      /* order among the updates of this process; higher stands above */
@@ -38,11 +42,13 @@ struct dsu_control {
 /* Are the .eh_frame tables known to the target's own unwinder? */
 enum dsu_unwind_state {
 	DSU_UNWIND_NONE = 0,
-	DSU_UNWIND_CHANGING = 1, /* a call was under way when we last wrote; the memory must stay mapped for ever */
+	DSU_UNWIND_CHANGING = 1, /* a call was under way when we last wrote; the memory must stay
+				    mapped for ever */
 	DSU_UNWIND_REGISTERED = 2,
 };
 
-/* A return pad: a thread that leaves a function through it waits a bounded time for the worker to notice. */
+/* A return pad: a thread that leaves a function through it waits a bounded time for the worker to
+ * notice. */
 struct dsu_pad {
 	uint64_t back;    /* the real return address; the pad ends in a jump through it */
 	uint64_t slot;    /* stack address where the return address was exchanged, 0 when free */
@@ -54,14 +60,16 @@ struct dsu_pad {
 
 #define DSU_N_PADS 62
 /* Bits of dsu_ledger.flags. */
-#define DSU_LEDGER_PADS_PASS 1u /* exceptions pass through the pads, also to a handler right behind them */
+/* exceptions pass through the pads, also to a handler right behind them */
+#define DSU_LEDGER_PADS_PASS 1u
 #define DSU_N_UNWIND_OBJECTS 12
 
 /* The control page, below 2 GiB, read-write. */
 struct dsu_control_page {
 	struct dsu_control head;
 	uint8_t reserved[192];
-	uint8_t unwind_objects[DSU_N_UNWIND_OBJECTS][64]; /* storage of libgcc's struct object, 48 bytes each at most */
+	uint8_t unwind_objects[DSU_N_UNWIND_OBJECTS][64]; /* storage of libgcc's struct object, 48
+							     bytes each at most */
 	struct dsu_pad pads[DSU_N_PADS];
 };
 
@@ -107,7 +115,8 @@ enum dsu_area_kind {
 	DSU_AREA_IMAGE = 4,
 	DSU_AREA_SCRATCH = 5, /* stack for remote calls; gone once the update is staged */
 	DSU_AREA_FRAMES = 6,  /* .eh_frame of the stubs or pads area before it in the list */
-	DSU_AREA_PADS = 7,    /* DSU_N_PADS return pads and the personality routine of their frames */
+	DSU_AREA_PADS = 7,    /* DSU_N_PADS return pads and the personality routine of their
+				 frames */
 };
 
 /* One replaced function. */

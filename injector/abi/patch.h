@@ -32,7 +32,8 @@
 /*
  * Replace the function with the symbol `old` in the main program, or in the only module that has
  * it, by `new_function`, a function of the patch, defined anywhere in the same source file or in
- * another one. Where several source files of the target have a static function of that name: DSU_REPLACE(DSU_SYMBOL("b.c", old), new_function).
+ * another one. Where several source files of the target have a static function of that name:
+ * DSU_REPLACE(DSU_SYMBOL("b.c", old), new_function).
  */
 #define DSU_REPLACE(old, new_function)                                                             \
 	DSU_MANIFEST_REPLACE_(__COUNTER__, "", "", #old, new_function, #new_function)

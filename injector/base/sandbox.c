@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Giving up rights. Owns the list of system calls that reading needs; what is not in it ends the process at once. Order
- * matters: descriptors, limits and identity while that is still allowed, the filter last. Always holds: nothing fails
- * silently but what only a privileged caller can give up (another user) or what is a courtesy to the system (being the
- * first to go when memory is short).
+ * Giving up rights. Owns the list of system calls that reading needs; what is not in it ends the
+ * process at once. Order
+ * matters: descriptors, limits and identity while that is still allowed, the filter last. Always
+ * holds: nothing fails silently but what only a privileged caller can give up (another user) or
+ * what is a courtesy to the system (being the first to go when memory is short).
  */
 #include "injector/base/sandbox.h"
 
@@ -21,7 +22,8 @@
 #include "injector/base/cleanup.h"
 #include "injector/base/types.h"
 
-/* Nobody's number, and no other reader's: they shall not be able to signal each other. Below 2^31, above what is handed out. */
+/* Nobody's number, and no other reader's: they shall not be able to signal each other. Below 2^31,
+ * above what is handed out. */
 #define FIRST_USER 0x7fff0000u
 #define NOBODY 65534u
 
@@ -67,7 +69,9 @@ static int limit(int resource, rlim_t value)
 	struct rlimit now;
 
 	if (getrlimit(resource, &now) == 0 && now.rlim_max < value)
-		return setrlimit(resource, &(struct rlimit){ now.rlim_max, now.rlim_max }) < 0 ? -errno : 0;
+		return setrlimit(resource, &(struct rlimit){now.rlim_max, now.rlim_max}) < 0
+			       ? -errno
+			       : 0;
 	return setrlimit(resource, &both) < 0 ? -errno : 0;
 }
 
@@ -199,8 +203,8 @@ int inj_sandbox_enter(const struct inj_sandbox *sandbox)
 	if (r < 0)
 		return r;
 	/* Changing the user clears both. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	return close_the_door();
 }

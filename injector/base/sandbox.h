@@ -6,10 +6,11 @@
 #include <stddef.h>
 
 /*
- * What a process of ours that reads foreign files gives up before it looks at the first byte. It keeps its memory and the
- * descriptors that it was given. Whatever reads those files may be taken over by them, and can then compute, and write to
- * its peer, who trusts nothing: no file can be opened, no process seen or signalled, no network reached, no code made
- * executable, no program run.
+ * What a process of ours that reads foreign files gives up before it looks at the first byte. It
+ * keeps its memory and the descriptors that it was given. Whatever reads those files may be taken
+ * over by them, and can then compute, and write to
+ * its peer, who trusts nothing: no file can be opened, no process seen or signalled, no network
+ * reached, no code made executable, no program run.
  */
 struct inj_sandbox {
 	const char *name;         /* of the process, at most 15 characters */
@@ -20,7 +21,8 @@ struct inj_sandbox {
 	unsigned max_fds;
 };
 
-/* How large the address space of a reader may be: modules and debug files are reserved at their full size. */
+/* How large the address space of a reader may be: modules and debug files are reserved at their
+ * full size. */
 #define INJ_SANDBOX_MEMORY_BYTES (16ull << 30)
 
 /*

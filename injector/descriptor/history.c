@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a process remembers of the updates made to it: finds our mappings by name, reads the records at their heads and
- * orders them. The process may have forged all of it; only records that check out and whose areas really are mappings
- * of ours are reported, and nothing here writes.
+ * What a process remembers of the updates made to it: finds our mappings by name, reads the records
+ * at their heads and orders them. The process may have forged all of it; only records that check
+ * out and whose areas really are mappings of ours are reported, and nothing here writes.
  */
 #include "injector/descriptor/history.h"
 
@@ -140,7 +140,8 @@ static int by_start(const void *a, const void *b)
 	return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* All areas of all records, sorted. Forged ones may overlap: each end is raised to the highest so far. */
+/* All areas of all records, sorted. Forged ones may overlap: each end is raised to the highest so
+ * far. */
 static int list_areas(const struct inj_history *history, struct inj_range **ret, size_t *ret_n)
 {
 	struct inj_range *areas;
@@ -203,7 +204,8 @@ int inj_history_read(const struct inj_process *process, const struct inj_maps *m
 	if (r == -E2BIG)
 		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
 				  "process %d carries more records of updates than any dsud makes; "
-				  "they are forged, or it was patched some thousand times. Restart it.",
+				  "they are forged, or it was patched some thousand times. Restart "
+				  "it.",
 				  process->pid);
 	if (r < 0)
 		return inj_broke(why, r, "reading the ledgers of process %d", process->pid);

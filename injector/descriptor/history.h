@@ -29,11 +29,13 @@ void inj_history_deinit(struct inj_history *history);
 const struct inj_ledger *inj_history_active(const struct inj_history *history,
 					    const char *patch_id);
 
-/* The active update that replaced the function at this address, and the site; NULL when none did. */
+/* The active update that replaced the function at this address, and the site; NULL when none
+ * did. */
 const struct inj_ledger *inj_history_replacing(const struct inj_history *history, inj_addr address,
 					       const struct dsu_ledger_site **ret_site);
 
-/* An active update that replaced a function of this one's image; NULL when nothing stands above it. */
+/* An active update that replaced a function of this one's image; NULL when nothing stands above
+ * it. */
 const struct inj_ledger *inj_history_above(const struct inj_history *history,
 					   const struct inj_ledger *ledger);
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The record of one update, as bytes: made once before anything is installed, checked whenever it is read back.
+ * The record of one update, as bytes: made once before anything is installed, checked whenever it
+ * is read back.
  *
- * A record is read from the memory of a process that may be hostile, so the check trusts no number in it: what it
- * accepts can be walked without further bounds checks. Its strings together are no longer than the record itself, as
- * the writer makes them; so neither checking nor copying all of them costs more than the record's size. Whether it describes the target truthfully is for the reader to
- * find out, by comparing the sites' bytes with what stands there.
+ * A record is read from the memory of a process that may be hostile, so the check trusts no number
+ * in it: what it accepts can be walked without further bounds checks. Its strings together are no
+ * longer than the record itself, as the writer makes them; so neither checking nor copying all of
+ * them costs more than the record's size. Whether it describes the target truthfully is for the
+ * reader to find out, by comparing the sites' bytes with what stands there.
  */
 #include "injector/descriptor/ledger.h"
 

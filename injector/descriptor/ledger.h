@@ -11,7 +11,8 @@
 #define INJ_LEDGER_MAX_AREAS 64
 #define INJ_LEDGER_MAX_AREA_BYTES (1ull << 30)
 
-/* A checked private copy of one record. Every offset, count and string in it may be used without further checks. */
+/* A checked private copy of one record. Every offset, count and string in it may be used without
+ * further checks. */
 struct inj_ledger {
 	struct dsu_ledger *record;      /* owned */
 	inj_addr address;               /* of the record in the target */
@@ -23,11 +24,13 @@ struct inj_ledger {
 
 /*
  * Check the bytes of a record.
- * bytes: malloc'ed, taken over in every case; length: of the buffer, may exceed the record; address: where it came
- * from; control: what stands on its control page.
+ * bytes: malloc'ed, taken over in every case; length: of the buffer, may exceed the record;
+ * address: where it came from; control: what stands on its control page.
  * State: none; pure.
- * Return: 0 and a record that is consistent in itself. Nothing says that it tells the truth about the target.
- * Errors: -EBADMSG (not a record, damaged, or made to mislead), -EPROTONOSUPPORT (a later version), -ENOMEM.
+ * Return: 0 and a record that is consistent in itself. Nothing says that it tells the truth about
+ *   the target.
+ * Errors: -EBADMSG (not a record, damaged, or made to mislead), -EPROTONOSUPPORT (a later version),
+ *   -ENOMEM.
  * Source: docs/ledger.md.
  */
 int inj_ledger_check(void *bytes, size_t length, inj_addr address,
@@ -49,7 +52,8 @@ static inline bool inj_ledger_active(const struct inj_ledger *ledger)
 /* Checksum over the record as it stands, its own field counted as 0. */
 uint32_t inj_ledger_checksum(const struct dsu_ledger *record, size_t bytes);
 
-/* A record in the making: strings are added first, then tables are copied in by inj_draft_finish(). */
+/* A record in the making: strings are added first, then tables are copied in by
+ * inj_draft_finish(). */
 struct inj_draft {
 	struct dsu_ledger header;
 	char *strings;
@@ -64,8 +68,8 @@ int inj_draft_string(struct inj_draft *draft, const char *text, uint32_t *ret);
 /* Bytes that the finished record needs with so many entries and the strings added so far. */
 size_t inj_draft_bytes(const struct inj_draft *draft, size_t n_areas, size_t n_sites);
 /*
- * Write the record. buffer: at least inj_draft_bytes() long, 8-byte aligned. The string fields of header and sites are
- * turned from draft values into offsets.
+ * Write the record. buffer: at least inj_draft_bytes() long, 8-byte aligned. The string fields of
+ * header and sites are turned from draft values into offsets.
  * Return: size of the record.
  */
 size_t inj_draft_finish(const struct inj_draft *draft, const struct dsu_ledger_area *areas,

@@ -401,16 +401,16 @@ int inj_eh_frame_find(const struct inj_patch_file *file, struct inj_eh_frame *re
 
 	if (!bytes)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the unwind table at 0x%lx lies outside of the file's segments; "
-				  "build the patch again",
+				  "%s: the unwind table at 0x%lx lies outside of the file's "
+				  "segments; build the patch again",
 				  file->label, vaddr);
 
 	struct walk walk = {.file = file, .bytes = bytes, .vaddr = vaddr, .n = limit};
 
 	if (!read_table(&walk, &end, &ret->terminated))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the unwind record at 0x%lx cannot be used by the target's unwinder; "
-				  "compile with -fPIC and without hand-written .eh_frame",
+				  "%s: the unwind record at 0x%lx cannot be used by the target's "
+				  "unwinder; compile with -fPIC and without hand-written .eh_frame",
 				  file->label, vaddr + end);
 	if (end == 0)
 		return 0;
@@ -435,8 +435,8 @@ int inj_eh_frame_move(const struct inj_patch_file *file, uint8_t *table, uint64_
 
 	if (!walk.bytes || !read_table(&walk, &end, &terminated))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the unwind record at 0x%lx does not reach its code from 0x%lx; link "
-				  "the patch with the compiler's start-up files",
+				  "%s: the unwind record at 0x%lx does not reach its code from "
+				  "0x%lx; link the patch with the compiler's start-up files",
 				  file->label, from + end, to);
 	return 0;
 }

@@ -42,11 +42,13 @@ INJ_DEFINE_GUARD(struct inj_image *, inj_image_free, inj_image_guard)
 /* What an external symbol is bound to. */
 struct inj_binding {
 	inj_addr address;       /* functions and data */
-	inj_addr resolver;      /* an indirect function of the target that is not bound yet; address is nothing then */
+	inj_addr resolver;      /* an indirect function of the target that is not bound yet; address
+				   is nothing then */
 	bool is_tls;
 	uint64_t tls_module_id; /* DTPMOD64 */
 	uint64_t tls_offset;    /* DTPOFF64: bytes from the start of the module's block */
-	int64_t tp_offset;      /* TPOFF64: bytes from the thread pointer; if the external wants it */
+	int64_t tp_offset;      /* TPOFF64: bytes from the thread pointer; if the external wants
+				   it */
 };
 
 /* A word of the image that is what a resolver answers, plus the addend. */
@@ -57,10 +59,10 @@ struct inj_late_word {
 };
 
 /*
- * In the order in which they are to be filled: those of the target's resolvers first, because the patch's own may use
- * them. A resolver that stores into its page (__builtin_cpu_init() does, into .bss) gives the target a private copy of it,
- * and our view of the memfd no longer reaches that copy: words in writable parts must then be written into the target
- * itself.
+ * In the order in which they are to be filled: those of the target's resolvers first, because the
+ * patch's own may use them. A resolver that stores into its page (__builtin_cpu_init() does, into
+ * .bss) gives the target a private copy of it, and our view of the memfd no longer reaches that
+ * copy: words in writable parts must then be written into the target itself.
  */
 struct inj_late_words {
 	struct inj_late_word *items;
@@ -71,9 +73,10 @@ void inj_late_words_deinit(struct inj_late_words *late);
 /*
  * Link the patch for its base address. Pure.
  * base: where the target sees the image, page aligned. bindings: one per patch->externals, in that
- *   order; an unresolved weak symbol has address 0. bytes: image->bytes of zeroed memory that will be the
- *   target's pages; final when this returns 0, but for the late words. late: emptied list, to be freed with
- *   inj_late_words_deinit() also after a failure; NULL: patches with such words are refused.
+ *   order; an unresolved weak symbol has address 0. bytes: image->bytes of zeroed memory that will
+ *   be the target's pages; final when this returns 0, but for the late words. late: emptied list,
+ *   to be freed with inj_late_words_deinit() also after a failure; NULL: patches with such words
+ *   are refused.
  * State: none.
  * Return: 0.
  * Errors: INJ_UNSUPPORTED_RELOCATION (an addend that leaves the address space, an indirect function

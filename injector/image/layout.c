@@ -22,8 +22,8 @@ static void add_part(struct inj_image *image, uint64_t offset, uint64_t end, int
 	if (last && last->prot == prot)
 		last->bytes += end - offset;
 	else
-		image->parts[image->n_parts++] =
-			(struct inj_image_part){.offset = offset, .bytes = end - offset, .prot = prot};
+		image->parts[image->n_parts++] = (struct inj_image_part){
+			.offset = offset, .bytes = end - offset, .prot = prot};
 }
 
 static int segment_prot(const Elf64_Phdr *segment)

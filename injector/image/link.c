@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Owns turning a patch into the bytes of its image at one base: copies the segments, applies every
- * relocation, fills our tail, and lists the words that wait for the answer of an indirect function's
+ * relocation, fills our tail, and lists the words that wait for the answer of an indirect
+ * function's
  * resolver. Always holds: writes stay inside the image; a symbol that the patch defines means the
  * patch's own. Refuses what only shows once symbols are bound.
  */
@@ -124,10 +125,11 @@ static int remember_word(const struct link *link, const struct inj_elf_rela *rel
 	bool adds = inj_reloc_rule(rela->type)->kind == INJ_RELOC_SYMBOL_ADDEND;
 
 	if (!late)
-		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
-				  "%s: %s at 0x%" PRIx64 " needs the resolver of the indirect function %s "
-				  "to run, which is not possible here; define an ordinary function",
-				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset, name);
+		return inj_refuse(
+			why, INJ_UNSUPPORTED_RELOCATION,
+			"%s: %s at 0x%" PRIx64 " needs the resolver of the indirect function %s "
+			"to run, which is not possible here; define an ordinary function",
+			link->file->label, inj_reloc_rule(rela->type)->name, rela->offset, name);
 	if ((late->n_items & (late->n_items - 1)) == 0) {
 		struct inj_late_word *grown = reallocarray(
 			late->items, late->n_items ? 2 * late->n_items : 1, sizeof(*grown));
@@ -152,8 +154,9 @@ static int link_address(const struct link *link, const struct inj_elf_rela *rela
 
 	if (meaning->binding && meaning->binding->is_tls)
 		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
-				  "%s: %s at 0x%" PRIx64 " wants an ordinary %s, but in the target it is "
-				  "thread-local; declare it with extern __thread",
+				  "%s: %s at 0x%" PRIx64
+				  " wants an ordinary %s, but in the target it is thread-local; "
+				  "declare it with extern __thread",
 				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset,
 				  meaning->name);
 	if (meaning->binding && meaning->binding->resolver)
@@ -175,8 +178,9 @@ static int link_tls(const struct link *link, const struct inj_elf_rela *rela,
 
 	if (!binding || !binding->is_tls)
 		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
-				  "%s: %s at 0x%" PRIx64 " wants a thread-local %s, but in the target it "
-				  "is %s; declare it as the target does",
+				  "%s: %s at 0x%" PRIx64
+				  " wants a thread-local %s, but in the target it is %s; declare "
+				  "it as the target does",
 				  link->file->label, inj_reloc_rule(rela->type)->name, rela->offset,
 				  meaning->name,
 				  binding && binding->address ? "not thread-local" : "missing");
@@ -220,7 +224,8 @@ static int link_one(const struct link *link, const struct inj_elf_rela *rela, st
 	return link_tls(link, rela, &meaning, why);
 }
 
-/* The second pass: these resolvers are the patch's own and may use everything that the first one linked. */
+/* The second pass: these resolvers are the patch's own and may use everything that the first one
+ * linked. */
 static int link_late(const struct link *link, const struct inj_elf_rela *rela,
 		     struct inj_why *why)
 {

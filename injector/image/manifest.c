@@ -78,7 +78,8 @@ static int read_declaration(struct inj_patch_file *file, const struct record *re
 
 	if (file->public.has_manifest)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s has two DSU_PATCH declarations (the second at 0x%lx); keep one",
+				  "%s has two DSU_PATCH declarations (the second at 0x%lx); keep "
+				  "one",
 				  file->label, record->vaddr);
 	if (record->header.bytes != sizeof(declaration))
 		return damaged(file, record->vaddr, "has the wrong size", why);
@@ -88,13 +89,14 @@ static int read_declaration(struct inj_patch_file *file, const struct record *re
 		return damaged(file, record->vaddr, "holds a string without an end", why);
 	if (!is_word(declaration.id, "._+-"))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the id \"%s\" in DSU_PATCH is not made of letters, digits and . _ + -, "
-				  "the first a letter, a digit or _; choose another",
+				  "%s: the id \"%s\" in DSU_PATCH is not made of letters, digits "
+				  "and . _ + -, the first a letter, a digit or _; choose another",
 				  file->label, declaration.id);
 	if (!is_word(declaration.version, "._+-~:"))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the version \"%s\" in DSU_PATCH is not made of letters, digits and "
-				  ". _ + - ~ :, the first a letter, a digit or _; choose another",
+				  "%s: the version \"%s\" in DSU_PATCH is not made of letters, "
+				  "digits and . _ + - ~ :, the first a letter, a digit or _; "
+				  "choose another",
 				  file->label, declaration.version);
 	strcpy(file->public.id, declaration.id);
 	strcpy(file->public.version, declaration.version);
@@ -128,11 +130,12 @@ static int find_entry(const struct inj_patch_file *file, const struct record *re
 	uint64_t entry;
 
 	if (!rela || (rela->type != R_X86_64_RELATIVE && rela->type != R_X86_64_64))
-		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: %s, meant to replace %s, has no address in the manifest%s",
-				  file->label, replacement->new_name, replacement->name,
-				  rela ? " that is known before it runs; replace by an ordinary function" :
-					 "; build the patch again");
+		return inj_refuse(
+			why, INJ_BAD_PATCH,
+			"%s: %s, meant to replace %s, has no address in the manifest%s",
+			file->label, replacement->new_name, replacement->name,
+			rela ? " that is known before it runs; replace by an ordinary function"
+			     : "; build the patch again");
 	if (rela->type == R_X86_64_RELATIVE) {
 		entry = (uint64_t)rela->addend;
 	} else {
@@ -141,13 +144,13 @@ static int find_entry(const struct inj_patch_file *file, const struct record *re
 
 		if (rela->symbol == 0 || symbol->st_shndx == SHN_UNDEF)
 			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s: %s, meant to replace %s, is not defined in the patch; define "
-					  "it in a file that is linked in",
+					  "%s: %s, meant to replace %s, is not defined in the "
+					  "patch; define it in a file that is linked in",
 					  file->label, replacement->new_name, replacement->name);
 		if (ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC)
 			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s: %s, meant to replace %s, is an indirect function; replace by "
-					  "an ordinary one that calls it",
+					  "%s: %s, meant to replace %s, is an indirect function; "
+					  "replace by an ordinary one that calls it",
 					  file->label, replacement->new_name, replacement->name);
 		entry = symbol->st_value + (uint64_t)rela->addend;
 	}
@@ -199,7 +202,8 @@ static int read_replacement(struct inj_patch_file *file, const struct record *re
 		texts[i] = next_string(record, &at);
 		if (!texts[i])
 			return damaged(file, record->vaddr,
-				       "holds a string without an end or with control characters", why);
+				       "holds a string without an end or with control characters",
+				       why);
 	}
 	if (record->header.bytes - at >= DSU_MANIFEST_ALIGN)
 		return damaged(file, record->vaddr, "has the wrong size", why);
@@ -242,8 +246,8 @@ static int next_record(const struct inj_patch_file *file, struct cursor *cursor,
 		return damaged(file, vaddr, "does not begin as one", why);
 	if (header.version != DSU_MANIFEST_VERSION || header.flags)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s was made with <dsu/patch.h> of manifest version %u, flags 0x%x; this "
-				  "program knows version %d, flags 0: upgrade dsud",
+				  "%s was made with <dsu/patch.h> of manifest version %u, flags "
+				  "0x%x; this program knows version %d, flags 0: upgrade dsud",
 				  file->label, header.version, header.flags, DSU_MANIFEST_VERSION);
 	if (header.bytes < sizeof(header) || header.bytes % DSU_MANIFEST_ALIGN ||
 	    header.bytes > room)
@@ -288,8 +292,8 @@ int inj_patch_read_manifest(struct inj_patch_file *file, struct inj_why *why)
 			continue;
 		if (!section->bytes || !(section->flags & SHF_ALLOC))
 			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s: the section %s has no contents to load; strip the patch with "
-					  "strip --strip-all at most",
+					  "%s: the section %s has no contents to load; strip the "
+					  "patch with strip --strip-all at most",
 					  file->label, DSU_MANIFEST_SECTION);
 
 		int r = read_section(file, section, why);
@@ -299,8 +303,8 @@ int inj_patch_read_manifest(struct inj_patch_file *file, struct inj_why *why)
 	}
 	if (file->public.n_replacements && !file->public.has_manifest)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s has DSU_REPLACE but no DSU_PATCH; add DSU_PATCH(\"id\", \"version\") "
-				  "to one of its files",
+				  "%s has DSU_REPLACE but no DSU_PATCH; add DSU_PATCH(\"id\", "
+				  "\"version\") to one of its files",
 				  file->label);
 	return 0;
 }
@@ -353,8 +357,8 @@ int inj_patch_read_exports(struct inj_patch_file *file, struct inj_why *why)
 			continue;
 		if (!inj_patch_is_code(elf, symbol.value))
 			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s: the exported function %s at 0x%lx is no code of the patch; "
-					  "build it again",
+					  "%s: the exported function %s at 0x%lx is no code of the "
+					  "patch; build it again",
 					  file->label, symbol.name, symbol.value);
 
 		struct inj_replacement *replacement;
@@ -443,8 +447,8 @@ int inj_patch_check_replacements(struct inj_patch_file *file, struct inj_why *wh
 				  "%s replaces nothing; %s", file->label,
 				  patch->has_manifest ?
 					  "add DSU_REPLACE(old, new)" :
-					  "export a function with the name of the one it replaces, or "
-					  "use DSU_PATCH and DSU_REPLACE");
+					  "export a function with the name of the one it replaces, "
+					  "or use DSU_PATCH and DSU_REPLACE");
 
 	INJ_FREE struct inj_replacement **sorted = calloc(n, sizeof(struct inj_replacement *));
 
@@ -456,8 +460,9 @@ int inj_patch_check_replacements(struct inj_patch_file *file, struct inj_why *wh
 	for (size_t i = 1; i < n; i++)
 		if (compare_old(&sorted[i - 1], &sorted[i]) == 0)
 			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s replaces %s twice, by %s and by %s; keep one", file->label,
-					  sorted[i]->name, sorted[i - 1]->new_name, sorted[i]->new_name);
+					  "%s replaces %s twice, by %s and by %s; keep one",
+					  file->label, sorted[i]->name, sorted[i - 1]->new_name,
+					  sorted[i]->new_name);
 	qsort(sorted, n, sizeof(*sorted), compare_entries);
 	find_sizes(patch->elf, sorted, n);
 	return 0;

@@ -88,7 +88,8 @@ static int read_bytes(int fd, const char *label, uint8_t **ret, size_t *ret_leng
 		return inj_refuse(why, INJ_BAD_PATCH, "%s is empty; build the patch again", label);
 	if ((uint64_t)status.st_size > INJ_PATCH_MAX_BYTES)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s has %lld bytes, more than the %lu that a patch may have; strip it",
+				  "%s has %lld bytes, more than the %lu that a patch may have; "
+				  "strip it",
 				  label, (long long)status.st_size, INJ_PATCH_MAX_BYTES);
 
 	size_t length = (size_t)status.st_size;
@@ -162,8 +163,8 @@ static int decode_external(struct inj_patch_file *file, struct inj_external *ext
 
 	if (!colon || colon + 1 == end)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the symbol %s names no file and symbol; write DSU_SYMBOL(\"file.c\", "
-				  "name)",
+				  "%s: the symbol %s names no file and symbol; write "
+				  "DSU_SYMBOL(\"file.c\", name)",
 				  file->label, symbol);
 	if (colon != start) {
 		external->file = inj_patch_keep(file, start, (size_t)(colon - start));

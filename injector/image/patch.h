@@ -37,7 +37,8 @@ struct inj_external {
 struct inj_patch {
 	char id[INJ_PATCH_ID_MAX];
 	char version[INJ_PATCH_ID_MAX]; /* "" when the patch has no manifest */
-	bool has_manifest; /* false: plain shared object, exported functions replace their namesakes */
+	bool has_manifest; /* false: plain shared object, exported functions replace their
+			      namesakes */
 	char digest[65];                /* SHA-256 of the file, hex */
 	char build_id_hex[129];         /* of the patch itself, "" if none */
 	const struct inj_elf *elf;

@@ -20,7 +20,8 @@ const Elf64_Phdr *inj_patch_segment_at(const struct inj_elf *elf, uint64_t vaddr
 		const Elf64_Phdr *segment = &segments[i];
 
 		if (segment->p_type == PT_LOAD && vaddr >= segment->p_vaddr &&
-		    bytes <= segment->p_memsz && vaddr - segment->p_vaddr <= segment->p_memsz - bytes)
+		    bytes <= segment->p_memsz &&
+		    vaddr - segment->p_vaddr <= segment->p_memsz - bytes)
 			return segment;
 	}
 	return NULL;
@@ -41,29 +42,32 @@ static int check_kind(const struct inj_patch_file *file, struct inj_why *why)
 
 	if (type == ET_REL)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s is an object file that was not linked; link it with cc -shared",
+				  "%s is an object file that was not linked; link it with cc "
+				  "-shared",
 				  file->label);
 	if (type == ET_EXEC ||
 	    (inj_elf_dynamic(elf, DT_FLAGS_1, &flags) && (flags & DF_1_PIE)))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s is a program, not a shared object; build it with -shared -fPIC",
+				  "%s is a program, not a shared object; build it with -shared "
+				  "-fPIC",
 				  file->label);
 	if (type != ET_DYN)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s is not a shared object (ELF type %u); build it with -shared -fPIC",
+				  "%s is not a shared object (ELF type %u); build it with -shared "
+				  "-fPIC",
 				  file->label, type);
 	if (inj_elf_n_sections(elf) == 0)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s has no section headers, so its manifest cannot be found; strip it "
-				  "with strip --strip-all at most",
+				  "%s has no section headers, so its manifest cannot be found; "
+				  "strip it with strip --strip-all at most",
 				  file->label);
 
 	uint64_t ignored;
 
 	if (inj_elf_dynamic(elf, DT_REL, &ignored))
 		return inj_refuse(why, INJ_UNSUPPORTED_RELOCATION,
-				  "%s has relocations without addends (DT_REL), which x86-64 does not "
-				  "use; link it with an ordinary linker",
+				  "%s has relocations without addends (DT_REL), which x86-64 does "
+				  "not use; link it with an ordinary linker",
 				  file->label);
 	return 0;
 }
@@ -76,13 +80,14 @@ static int check_load(const struct inj_patch_file *file, const Elf64_Phdr *segme
 
 	if ((segment->p_flags & (PF_W | PF_X)) == (PF_W | PF_X))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the segment at 0x%lx is writable and executable; link it without "
-				  "-N, -z execstack and linker scripts that merge code and data",
+				  "%s: the segment at 0x%lx is writable and executable; link it "
+				  "without -N, -z execstack and linker scripts that merge code and "
+				  "data",
 				  file->label, segment->p_vaddr);
 	if (end < start || start < *end_of_last)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the segment at 0x%lx shares a page with the one before it or is "
-				  "out of order; link it with an ordinary linker",
+				  "%s: the segment at 0x%lx shares a page with the one before it "
+				  "or is out of order; link it with an ordinary linker",
 				  file->label, segment->p_vaddr);
 	*end_of_last = end;
 	return 0;
@@ -96,15 +101,15 @@ static int check_segments(const struct inj_patch_file *file, struct inj_why *why
 
 	if (n > INJ_PATCH_MAX_HEADERS)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s has %zu program headers, more than the %d that a patch may have; "
-				  "link it with an ordinary linker",
+				  "%s has %zu program headers, more than the %d that a patch may "
+				  "have; link it with an ordinary linker",
 				  file->label, n, INJ_PATCH_MAX_HEADERS);
 	for (size_t i = 0; i < n; i++) {
 		if (segments[i].p_type == PT_GNU_STACK && (segments[i].p_flags & PF_X))
 			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s wants an executable stack, which the target need not have: "
-					  "avoid nested functions whose address is taken, give assembly "
-					  "files a .note.GNU-stack section",
+					  "%s wants an executable stack, which the target need not "
+					  "have: avoid nested functions whose address is taken, "
+					  "give assembly files a .note.GNU-stack section",
 					  file->label);
 		if (segments[i].p_type != PT_LOAD || segments[i].p_memsz == 0)
 			continue;
@@ -118,13 +123,13 @@ static int check_segments(const struct inj_patch_file *file, struct inj_why *why
 	}
 	if (n_loads == 0 || n_loads > INJ_IMAGE_MAX_SEGMENTS)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s has %zu segments to load where 1 to %d are expected; link it with "
-				  "an ordinary linker",
+				  "%s has %zu segments to load where 1 to %d are expected; link it "
+				  "with an ordinary linker",
 				  file->label, n_loads, INJ_IMAGE_MAX_SEGMENTS);
 	if (end - first > INJ_IMAGE_MAX_BYTES)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s takes 0x%lx bytes of memory, more than the 0x%lx that a patch may "
-				  "take; allocate large buffers at run time",
+				  "%s takes 0x%lx bytes of memory, more than the 0x%lx that a "
+				  "patch may take; allocate large buffers at run time",
 				  file->label, end - first, INJ_IMAGE_MAX_BYTES);
 	return 0;
 }
@@ -139,8 +144,9 @@ static int check_alignment(const struct inj_patch_file *file, struct inj_why *wh
 
 		if ((section->flags & SHF_ALLOC) && section->alignment > INJ_PAGE_BYTES)
 			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s: the section %s wants an alignment of %lu bytes, more than a "
-					  "page; declare nothing with a larger alignment",
+					  "%s: the section %s wants an alignment of %lu bytes, "
+					  "more than a page; declare nothing with a larger "
+					  "alignment",
 					  file->label, section->name, section->alignment);
 	}
 	return 0;
@@ -201,9 +207,9 @@ int inj_patch_check_tls(const struct inj_patch_file *file, struct inj_why *why)
 			continue;
 		list_tls(file->public.elf, names, sizeof(names));
 		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
-				  "%s defines thread-local variables of its own (%s), for which running "
-				  "threads have no room; declare those of the target with extern __thread "
-				  "or use pthread_getspecific",
+				  "%s defines thread-local variables of its own (%s), for which "
+				  "running threads have no room; declare those of the target with "
+				  "extern __thread or use pthread_getspecific",
 				  file->label, names[0] ? names : "names stripped");
 	}
 	return 0;
@@ -220,8 +226,8 @@ int inj_patch_check_symbols(struct inj_patch_file *file, struct inj_why *why)
 				  file->label);
 	if (table.n_symbols > INJ_PATCH_MAX_SYMBOLS)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s has %zu dynamic symbols, more than the %lu that a patch may have; "
-				  "compile it with -fvisibility=hidden",
+				  "%s has %zu dynamic symbols, more than the %lu that a patch may "
+				  "have; compile it with -fvisibility=hidden",
 				  file->label, table.n_symbols, INJ_PATCH_MAX_SYMBOLS);
 	file->symbols = table;
 	for (size_t i = 0; i < table.n_symbols; i++) {
@@ -232,8 +238,8 @@ int inj_patch_check_symbols(struct inj_patch_file *file, struct inj_why *why)
 		/* A name outside the table counts as none, one that is too long as damage. */
 		if (most && strnlen(table.strings + name, most) == most)
 			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s: the name of dynamic symbol %zu is longer than %lu bytes; the "
-					  "file is damaged",
+					  "%s: the name of dynamic symbol %zu is longer than %lu "
+					  "bytes; the file is damaged",
 					  file->label, i, INJ_PATCH_MAX_NAME);
 	}
 	return 0;
@@ -266,17 +272,19 @@ static int check_defined(const struct inj_patch_file *file, const struct inj_elf
 
 	if (type == STT_TLS || is_tls(rule->kind))
 		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
-				  "%s: %s at 0x%lx refers to the patch's own thread-local variable %s; "
-				  "declare the target's with extern __thread instead",
+				  "%s: %s at 0x%lx refers to the patch's own thread-local variable "
+				  "%s; declare the target's with extern __thread instead",
 				  file->label, rule->name, rela->offset, name);
 	if (type == STT_GNU_IFUNC && !inj_patch_is_code(elf, symbol->st_value))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the resolver of %s at 0x%lx is no code of the patch; build it again",
+				  "%s: the resolver of %s at 0x%lx is no code of the patch; build "
+				  "it again",
 				  file->label, name, symbol->st_value);
 	/* One past the end is fine: _end and the like. */
 	if (symbol->st_shndx != SHN_ABS && !inj_patch_segment_at(elf, symbol->st_value, 0))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the symbol %s at 0x%lx lies outside of the patch; build it again",
+				  "%s: the symbol %s at 0x%lx lies outside of the patch; build it "
+				  "again",
 				  file->label, name, symbol->st_value);
 	return 0;
 }
@@ -286,13 +294,13 @@ static int check_symbol(struct inj_patch_file *file, const struct inj_elf_rela *
 {
 	if (rela->symbol == 0 && is_tls(rule->kind))
 		return inj_refuse(why, INJ_UNSUPPORTED_TLS,
-				  "%s: %s at 0x%lx refers to thread-local memory of the patch itself; "
-				  "running threads have none",
+				  "%s: %s at 0x%lx refers to thread-local memory of the patch "
+				  "itself; running threads have none",
 				  file->label, rule->name, rela->offset);
 	if (rela->symbol == 0 && rule->needs_symbol)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: %s at 0x%lx names no symbol; the file is damaged", file->label,
-				  rule->name, rela->offset);
+				  "%s: %s at 0x%lx names no symbol; the file is damaged",
+				  file->label, rule->name, rela->offset);
 	if (rela->symbol == 0)
 		return 0;
 	if (rela->symbol >= file->symbols.n_symbols)
@@ -308,8 +316,8 @@ static int check_symbol(struct inj_patch_file *file, const struct inj_elf_rela *
 	if (inj_patch_symbol_name(file, symbol)[0] == '\0' ||
 	    ELF64_ST_BIND(symbol->st_info) == STB_LOCAL)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: %s at 0x%lx refers to an undefined symbol without a name; the "
-				  "file is damaged",
+				  "%s: %s at 0x%lx refers to an undefined symbol without a name; "
+				  "the file is damaged",
 				  file->label, rule->name, rela->offset);
 	file->external_of[rela->symbol] = 0; /* numbered by the reader of externals */
 	return 0;
@@ -333,8 +341,8 @@ static int check_relocation(struct inj_patch_file *file, const struct inj_elf_re
 
 	if (!segment)
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the place 0x%lx of %s against %s lies outside of the patch; the "
-				  "file is damaged",
+				  "%s: the place 0x%lx of %s against %s lies outside of the patch; "
+				  "the file is damaged",
 				  file->label, rela->offset, rule->name,
 				  symbol_name(file, rela->symbol));
 	if (!(segment->p_flags & PF_W))
@@ -345,8 +353,8 @@ static int check_relocation(struct inj_patch_file *file, const struct inj_elf_re
 				  symbol_name(file, rela->symbol));
 	if (rule->kind == INJ_RELOC_RESOLVER && !inj_patch_is_code(elf, (uint64_t)rela->addend))
 		return inj_refuse(why, INJ_BAD_PATCH,
-				  "%s: the resolver 0x%lx of %s at 0x%lx is no code of the patch; build it "
-				  "again",
+				  "%s: the resolver 0x%lx of %s at 0x%lx is no code of the patch; "
+				  "build it again",
 				  file->label, (uint64_t)rela->addend, rule->name, rela->offset);
 	if (rule->kind == INJ_RELOC_BASE_ADDEND || rule->kind == INJ_RELOC_RESOLVER)
 		return 0;
@@ -371,8 +379,8 @@ static int order_by_place(struct inj_patch_file *file, struct inj_why *why)
 		/* Places were checked, so this cannot overflow. */
 		if (before->offset + inj_reloc_rule(before->type)->bytes > rela->offset)
 			return inj_refuse(why, INJ_BAD_PATCH,
-					  "%s: two relocations (%s, %s) want the place 0x%lx; the file is "
-					  "damaged",
+					  "%s: two relocations (%s, %s) want the place 0x%lx; the "
+					  "file is damaged",
 					  file->label, inj_reloc_rule(before->type)->name,
 					  inj_reloc_rule(rela->type)->name, rela->offset);
 	}

@@ -11,8 +11,8 @@ struct inj_debug_name;
 struct inj_waits;
 
 /*
- * The way to what belongs to a process, for a process of ours that may open nothing itself: who opens for it instead, and
- * only what has a name here.
+ * The way to what belongs to a process, for a process of ours that may open nothing itself: who
+ * opens for it instead, and only what has a name here.
  */
 struct inj_door {
 	int mem_fd; /* /proc/PID/mem, open for reading: all memory is read through it */
@@ -37,7 +37,8 @@ struct inj_process {
 	char comm[64];         /* printable */
 	char exe[4096];        /* printable target of /proc/PID/exe, " (deleted)" kept */
 	struct inj_waits *waits; /* NULL, or whose time is kept: injector/stop/waits.h; borrowed */
-	const struct inj_door *door; /* NULL: we open ourselves; pidfd and proc_fd are -1 otherwise */
+	const struct inj_door *door; /* NULL: we open ourselves; pidfd and proc_fd are -1
+					otherwise */
 };
 
 /*

@@ -74,19 +74,25 @@ int inj_keep_decide(const struct inj_text *old_text, const struct inj_text *new_
 			      "(it has an indirect jump, or too much code)", ret_reason);
 	if ((wide->vectors & ~clobbers.written.vectors) ||
 	    (wide->other && !clobbers.written.other))
-		return refuse("they use wide vector, mask, MMX or x87 registers, which the redirect "
-			      "cannot keep", ret_reason);
+		return refuse(
+			"they use wide vector, mask, MMX or x87 registers, which the redirect "
+			"cannot keep",
+			ret_reason);
 	r = inj_stack_movable(old_text, &old_movable);
 	if (r == 0)
 		r = inj_stack_movable(new_text, &new_movable);
 	if (r < 0)
 		return r;
 	if (!old_movable)
-		return refuse("the old function may take arguments on the stack or a variable number "
-			      "of them", ret_reason);
+		return refuse(
+			"the old function may take arguments on the stack or a variable number of "
+			"them",
+			ret_reason);
 	if (!new_movable)
-		return refuse("the new function may take arguments on the stack, aligns it by more than "
-			      "16 bytes or has an indirect jump (try -fno-jump-tables)", ret_reason);
+		return refuse(
+			"the new function may take arguments on the stack, aligns it by more than "
+			"16 bytes or has an indirect jump (try -fno-jump-tables)",
+			ret_reason);
 	*ret_keep = (struct inj_keep){
 		.wanted = true,
 		.gprs = (uint16_t)(INJ_CALL_CLOBBERED_GPRS & ~clobbers.written.gprs),

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which code elsewhere belongs to a function. A tail call and a jump into an outlined part look the same; what tells them
- * apart is the frame. A function begins with the frame that a call makes, a part with the one that its function has built
- * by then, and where both are the same, only a part jumps back into the middle of the function.
+ * Which code elsewhere belongs to a function. A tail call and a jump into an outlined part look the
+ * same; what tells them apart is the frame. A function begins with the frame that a call makes, a
+ * part with the one that its function has built by then, and where both are the same, only a part
+ * jumps back into the middle of the function.
  */
 #include "injector/redirect/parts.h"
 
@@ -26,7 +27,8 @@ static bool jumps_back(const struct inj_text *text, struct inj_range code)
 		uint64_t n;
 		const uint8_t *bytes = code_at(text, at, &n);
 
-		if (!bytes || inj_insn_decode(bytes, n < code.end - at ? n : code.end - at, at, &insn) < 0)
+		if (!bytes ||
+		    inj_insn_decode(bytes, n < code.end - at ? n : code.end - at, at, &insn) < 0)
 			return false;
 		if (insn.has_target && insn.flow != INJ_FLOW_CALL && insn.target != text->address &&
 		    insn.target - text->address < text->size)
@@ -42,12 +44,14 @@ struct guide {
 	void *context;
 };
 
-static bool is_part(const struct inj_text *text, const struct guide *guide, inj_addr target, struct inj_range *ret)
+static bool is_part(const struct inj_text *text, const struct guide *guide, inj_addr target,
+		    struct inj_range *ret)
 {
 	struct inj_range code;
 	bool framed;
 
-	if (!guide->look(guide->context, target, &code, &framed) || inj_range_has(code, text->address))
+	if (!guide->look(guide->context, target, &code, &framed) ||
+	    inj_range_has(code, text->address))
 		return false;
 	*ret = code;
 	/* Nobody calls the middle of a function. */
@@ -65,8 +69,8 @@ static size_t add(struct inj_range *ranges, size_t n, struct inj_range range)
 }
 
 /* A part may jump on into another part: each is looked through as the function itself. */
-static size_t look_through(const struct inj_text *text, const struct guide *guide, struct inj_range code,
-			   struct inj_range *ret, size_t n)
+static size_t look_through(const struct inj_text *text, const struct guide *guide,
+			   struct inj_range code, struct inj_range *ret, size_t n)
 {
 	for (inj_addr at = code.start; at < code.end;) {
 		struct inj_range part;
@@ -74,11 +78,12 @@ static size_t look_through(const struct inj_text *text, const struct guide *guid
 		uint64_t left;
 		const uint8_t *bytes = code_at(text, at, &left);
 
-		if (!bytes || inj_insn_decode(bytes, left < code.end - at ? left : code.end - at, at, &insn) < 0)
+		if (!bytes || inj_insn_decode(bytes, left < code.end - at ? left : code.end - at,
+					      at, &insn) < 0)
 			break;
 		at += insn.n_bytes;
-		if (!insn.has_target || insn.flow == INJ_FLOW_CALL || inj_range_has(code, insn.target) ||
-		    insn.target - text->address < text->size)
+		if (!insn.has_target || insn.flow == INJ_FLOW_CALL ||
+		    inj_range_has(code, insn.target) || insn.target - text->address < text->size)
 			continue;
 		if (is_part(text, guide, insn.target, &part))
 			n = add(ret, n, part);

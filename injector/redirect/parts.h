@@ -9,17 +9,19 @@
 
 /*
  * What is known of the code at an address that a function jumps to.
- * ret_code: what the unwind table takes for one piece; ret_framed: at its first instruction the frame is another one than
- *   a call leaves.
+ * ret_code: what the unwind table takes for one piece; ret_framed: at its first instruction the
+ *   frame is another one than a call leaves.
  * Return: false for a function of its own, and where nothing is known.
  */
-typedef bool (*inj_piece_of_code_fn)(void *context, inj_addr address, struct inj_range *ret_code, bool *ret_framed);
+typedef bool (*inj_piece_of_code_fn)(void *context, inj_addr address, struct inj_range *ret_code,
+				     bool *ret_framed);
 
 /*
- * Parts of a function that stand elsewhere without a name of their own (.cold in a stripped file): the function jumps
- * there, and the code goes on with the function's frame, or jumps back into the middle of the function.
- * text: address, size and code; look: asked for each address that the function jumps to; ret: INJ_MAX_PARTS ranges, in
- *   any order, none twice.
+ * Parts of a function that stand elsewhere without a name of their own (.cold in a stripped file):
+ * the function jumps there, and the code goes on with the function's frame, or jumps back into the
+ * middle of the function.
+ * text: address, size and code; look: asked for each address that the function jumps to; ret:
+ *   INJ_MAX_PARTS ranges, in any order, none twice.
  * State: pure.
  * Return: how many there are. A part that is only reached through a jump table is not found.
  * Errors: none.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Turns the generation test of a stub into a straight jump and back. Always holds: the two forms
- * differ in the first eight bytes alone, which are one instruction, or begin one. Refuses what does not start as inj_stub_emit()
- * makes stubs with an old path.
+ * differ in the first eight bytes alone, which are one instruction, or begin one. Refuses what does
+ * not start as inj_stub_emit() makes stubs with an old path.
  */
 #include "injector/redirect/promote.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Machine code of return pads. Memory operands that are words of a pad are absolute 32-bit addresses (ModRM + SIB without
- * base and index), so a pad may stand anywhere while its words stand below 2 GiB. A pad and its personality routine stand
- * side by side and reach each other from the instruction pointer.
+ * Machine code of return pads. Memory operands that are words of a pad are absolute 32-bit
+ * addresses (ModRM + SIB without base and index), so a pad may stand anywhere while its words stand
+ * below 2 GiB. A pad and its personality routine stand side by side and reach each other from the
+ * instruction pointer.
  */
 #include "injector/redirect/return-pad.h"
 
@@ -39,7 +40,8 @@ static const uint8_t landing[] = {
 	0xff, 0x25, 0, 0, 0, 0,                         /* jmp *resume(%rip) */
 };
 
-/* Offsets of the operands from the `lock incl`, the same in both; of the last jump's from the landing. */
+/* Offsets of the operands from the `lock incl`, the same in both; of the last jump's from the
+ * landing. */
 #define ARRIVED_AT 4
 #define ARMED_AT 11
 #define SPINS_AT 21
@@ -53,9 +55,10 @@ _Static_assert(sizeof(code) + sizeof(landing) <= INJ_RETURN_PAD_BYTES, "pads sta
 _Static_assert(INJ_RETURN_PAD_POPPED == sizeof(code) + BACK_AT + 4, "behind the push");
 
 /*
- * _Unwind_Reason_Code personality(int version, int actions, uint64_t class, void *exception, void *context):
- * search phase: nothing here; cleanup phase: land, with the exception in rax. ip is the return address, which is one byte
- * behind the start of the pad.
+ * _Unwind_Reason_Code personality(int version, int actions, uint64_t class, void *exception, void
+ * *context):
+ * search phase: nothing here; cleanup phase: land, with the exception in rax. ip is the return
+ * address, which is one byte behind the start of the pad.
  */
 static const uint8_t personality_code[] = {
 	0x40, 0xf6, 0xc6, 0x02,                         /* test $_UA_CLEANUP_PHASE, %sil */

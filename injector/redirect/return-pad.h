@@ -5,10 +5,10 @@
 #include "injector/redirect/site.h"
 
 /*
- * A return pad stands in for a return address: a thread that leaves a function through it counts one
- * arrival, waits a bounded time while the pad is armed, and goes on to the real return address. It
- * uses no register and no stack, changes flags only (nobody keeps flags across a return), and works
- * the same whether anybody watches or not.
+ * A return pad stands in for a return address: a thread that leaves a function through it counts
+ * one arrival, waits a bounded time while the pad is armed, and goes on to the real return address.
+ * It uses no register and no stack, changes flags only (nobody keeps flags across a return), and
+ * works the same whether anybody watches or not.
  *
  * An exception that leaves the function does the same. The unwinder sees the pad as a frame of its
  * own, between the function and its caller, and tells frames apart by their CFA alone; the pad has
@@ -19,7 +19,8 @@
  * or taken back while the exception was on its way: only CFAs of real frames are ever remembered.
  */
 #define INJ_RETURN_PAD_BYTES 128
-/* Up to here a thread in a pad stands, as far as its stack is concerned, at the real return address. */
+/* Up to here a thread in a pad stands, as far as its stack is concerned, at the real return
+ * address. */
 #define INJ_RETURN_PAD_POPPED 79
 #define INJ_PAD_PERSONALITY_BYTES 256
 

@@ -54,8 +54,9 @@ struct inj_text {
 	 * into its entry, from its .cold part or from assembly next to it (glibc's mempcpy jumps
 	 * to memmove + 3); without it there are taken to be none: only for modules whose code is
 	 * known. arrivals: what such a search of this code found, for many functions at once; where
-	 * this function is not among them, the code is searched for it alone. read: for jump tables; without it an indirect jump of the function is taken to
-	 * lead to any instruction behind its first one.
+	 * this function is not among them, the code is searched for it alone. read: for jump
+	 * tables; without it an indirect jump of the function is taken to lead to any instruction
+	 * behind its first one.
 	 */
 	bool has_handlers;
 	const uint8_t *code;
@@ -166,8 +167,9 @@ struct inj_stub {
 /*
  * Emit the stub of a site.
  * site: examined; stub: where it will stand; generation: address of the generation byte, below
- * 2 GiB (the stub says `cmpb $0, generation; jne new`, with a %gs: when it is per_thread); replacement: may be anywhere (a far one is
- * reached through `jmp *[rip]` with the address stored in the stub). LATE sites get a stub without
+ * 2 GiB (the stub says `cmpb $0, generation; jne new`, with a %gs: when it is per_thread);
+ * replacement: may be anywhere (a far one is reached through `jmp *[rip]` with the address stored
+ *   in the stub). LATE sites get a stub without
  * old path: just a jump to the replacement, or the wrapper.
  * State: pure.
  * Return: 0.

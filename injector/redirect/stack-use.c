@@ -106,7 +106,8 @@ static bool step(struct trace *trace, struct place *place)
 	struct inj_effect effect;
 
 	if (offset >= text->n_code || trace->n_steps++ == MAX_STEPS ||
-	    inj_insn_decode(text->code + offset, text->n_code - offset, place->address, &insn) < 0 ||
+	    inj_insn_decode(text->code + offset, text->n_code - offset, place->address,
+			    &insn) < 0 ||
 	    inj_effect_decode(text->code + offset, text->n_code - offset, &effect) < 0 ||
 	    is_above(place, &effect) || (effect.tests_al && !trace->rax_written) ||
 	    !move(place, &effect)) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns the question whether a held process is stopped by signals. Always holds: the answer is the kernel's of this very
- * moment. A thread in a ptrace stop shows what was true when it stopped, and a SIGCONT since then has changed it; made to
- * listen and interrupted again it stops anew, without an instruction or a signal in between.
+ * Owns the question whether a held process is stopped by signals. Always holds: the answer is the
+ * kernel's of this very moment. A thread in a ptrace stop shows what was true when it stopped, and
+ * a SIGCONT since then has changed it; made to listen and interrupted again it stops anew, without
+ * an instruction or a signal in between.
  */
 #include <signal.h>
 
@@ -27,7 +28,8 @@ static int stop_anew(struct inj_hold *hold, size_t index)
 
 	if (r == 0)
 		r = inj_pt_interrupt(tid);
-	return r == 0 ? inj_pt_wait(tid, inj_now_ns() + ANSWER_NS, &hold_note(hold, index)->stop) : r;
+	return r == 0 ? inj_pt_wait(tid, inj_now_ns() + ANSWER_NS, &hold_note(hold, index)->stop)
+		      : r;
 }
 
 struct question {

@@ -15,8 +15,8 @@
  * what its handler noted would wait for ever.
  *
  * Timeouts: a call of the table that has one would wait for all of it again, since the kernel keeps
- * no record of when it began; waits.c does, and ends it at its time. Calls that the kernel repeats by
- * itself keep their end (nanosleep, poll, futex) or what is left of their time (select, ppoll).
+ * no record of when it began; waits.c does, and ends it at its time. Calls that the kernel repeats
+ * by itself keep their end (nanosleep, poll, futex) or what is left of their time (select, ppoll).
  * Source: arch_do_signal_or_restart() and handle_signal() of the kernel.
  */
 #include <errno.h>

@@ -121,14 +121,15 @@ enum inj_job {
 };
 
 /*
- * How does the process stand now? What arrived during the hold waits in its queues, but a SIGCONT ends a group stop at
- * once, unseen by those who are in a ptrace stop: so the kernel is asked anew.
+ * How does the process stand now? What arrived during the hold waits in its queues, but a SIGCONT
+ * ends a group stop at once, unseen by those who are in a ptrace stop: so the kernel is asked anew.
  * hold: one of the tracer's.
  * State: held.
  * Return: the state.
  * Errors: none; INJ_JOB_CHANGING when the kernel does not tell.
- * Source: ptrace(2), PTRACE_LISTEN; do_signal_stop(), do_jobctl_trap() of the kernel: the first thread that takes the
- *   signal sets the mark that stops all others, also those that are in a ptrace stop already.
+ * Source: ptrace(2), PTRACE_LISTEN; do_signal_stop(), do_jobctl_trap() of the kernel: the first
+ *   thread that takes the signal sets the mark that stops all others, also those that are in a
+ *   ptrace stop already.
  */
 enum inj_job inj_tracer_job(struct inj_tracer *tracer, const struct inj_hold *hold);
 

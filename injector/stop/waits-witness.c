@@ -9,11 +9,11 @@
  * from each other, and run slow; the calling thread goes there to compare, after the beginning was
  * read, and so takes it for later than it was.
  *
- * The same call: breakpoints of the kernel's perf events, which note and do nothing else. One behind
- * the `syscall` instruction: whoever comes there has returned. One on the instruction: the kernel
- * makes a call again by putting the thread back onto it, with rcx as the instruction has left it,
- * which is the address behind. A program that makes another call, be it from where a longjmp out of
- * a signal handler took it, has used rcx since.
+ * The same call: breakpoints of the kernel's perf events, which note and do nothing else. One
+ * behind the `syscall` instruction: whoever comes there has returned. One on the instruction: the
+ * kernel makes a call again by putting the thread back onto it, with rcx as the instruction has
+ * left it, which is the address behind. A program that makes another call, be it from where a
+ * longjmp out of a signal handler took it, has used rcx since.
  * Source: perf_event_open(2), proc(5), the processor's manual on SYSCALL; update_curr(),
  * proc_sched_show_task() and arch_do_signal_or_restart() of the kernel.
  */

@@ -431,8 +431,8 @@ void inj_waits_inherit(struct inj_waits *waits)
 
 /*
  * One of us is enough for a call: others can go as soon as they see that the one who has the lock
- * does not let it go, as he does when the call that he knows is over. The file is nobody's but root's
- * and the target's, who can only make its own calls end late.
+ * does not let it go, as he does when the call that he knows is over. The file is nobody's but
+ * root's and the target's, who can only make its own calls end late.
  */
 static bool is_left_to_others(struct inj_wait *wait)
 {

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where else the code of a function is: copies inlined into others, parts put elsewhere, other functions merged with it.
- * Two passes: the first finds the entries of the functions by their addresses, the second everything that says it is an
- * instance of them. A function that other units may have compiled too (external ones, inline in a header) is known there
- * by its name; a static one only by the place of its entry.
+ * Where else the code of a function is: copies inlined into others, parts put elsewhere, other
+ * functions merged with it.
+ * Two passes: the first finds the entries of the functions by their addresses, the second
+ * everything that says it is an instance of them. A function that other units may have compiled too
+ * (external ones, inline in a header) is known there by its name; a static one only by the place of
+ * its entry.
  *
- * Functions that the linker dropped keep their entries, with addresses outside of all code: they hold no copies.
+ * Functions that the linker dropped keep their entries, with addresses outside of all code: they
+ * hold no copies.
  */
 #include <dwarf.h>
 #include <string.h>
@@ -53,7 +56,8 @@ static bool is_code(const struct search *search, Dwarf_Addr address)
 
 	for (size_t i = 0; i < n; i++)
 		if (segments[i].p_type == PT_LOAD && segments[i].p_flags & PF_X &&
-		    address >= segments[i].p_vaddr && address - segments[i].p_vaddr < segments[i].p_memsz)
+		    address >= segments[i].p_vaddr &&
+		    address - segments[i].p_vaddr < segments[i].p_memsz)
 			return true;
 	return false;
 }
@@ -79,7 +83,8 @@ static size_t first_from(const struct search *search, Dwarf_Addr address)
 	return low;
 }
 
-/* Room for one more. Return: the grown array, NULL when memory is short: the search remembers it. */
+/* Room for one more. Return: the grown array, NULL when memory is short: the search remembers
+ * it. */
 static void *grow(struct search *search, void *items, size_t n, size_t bytes)
 {
 	void *grown = n & (n - 1) ? items : reallocarray(items, n ? 2 * n : 1, bytes);
@@ -120,7 +125,8 @@ static void note_parts(struct search *search, Dwarf_Die *die, struct inj_debug_f
 	Dwarf_Addr base, start, end;
 	ptrdiff_t at = 0;
 
-	while (function->n_parts < MAX_PARTS && (at = dwarf_ranges(die, at, &base, &start, &end)) > 0) {
+	while (function->n_parts < MAX_PARTS &&
+	       (at = dwarf_ranges(die, at, &base, &start, &end)) > 0) {
 		struct inj_range *grown;
 
 		if (start >= end || (entry >= start && entry < end) || !is_code(search, start) ||
@@ -130,8 +136,8 @@ static void note_parts(struct search *search, Dwarf_Die *die, struct inj_debug_f
 		if (!grown)
 			return;
 		function->parts = grown;
-		grown[function->n_parts++] =
-			(struct inj_range){ start + search->module->bias, end + search->module->bias };
+		grown[function->n_parts++] = (struct inj_range){start + search->module->bias,
+								end + search->module->bias};
 	}
 }
 
@@ -152,7 +158,8 @@ static bool find_function(void *context, Dwarf_Die *path, size_t depth)
 		search->functions[i]->knowledge = INJ_KNOWN_WHOLLY;
 		note_parts(search, die, search->functions[i]);
 		add_origin(search, dwarf_dieoffset(&origin), i);
-		/* Link-time optimization: what was compiled apart is instantiated here, and may be anywhere. */
+		/* Link-time optimization: what was compiled apart is instantiated here, and may be
+		 * anywhere. */
 		if (!dwarf_diecu(&origin, &unit, NULL, NULL) ||
 		    dwarf_dieoffset(&unit) != dwarf_dieoffset(&path[0]))
 			search->everywhere = true;
@@ -255,7 +262,8 @@ static void note_definition(struct search *search, Dwarf_Die *die)
 	bool placed;
 
 	/* In assembly two names of one code are the author's will. */
-	if (search->n_names == 0 || search->is_assembly || dwarf_hasattr(die, DW_AT_declaration) || dwarf_hasattr(die, DW_AT_inline))
+	if (search->n_names == 0 || search->is_assembly || dwarf_hasattr(die, DW_AT_declaration) ||
+	    dwarf_hasattr(die, DW_AT_inline))
 		return;
 	name = debug_symbol_name(die);
 	if (!name)
@@ -267,7 +275,8 @@ static void note_definition(struct search *search, Dwarf_Die *die)
 	for (size_t i = 0; i < search->n_names; i++) {
 		struct inj_debug_name *asked = &search->names[i];
 
-		if (strcmp(asked->name, name) == 0 && asked->exported == debug_flag(die, DW_AT_external) &&
+		if (strcmp(asked->name, name) == 0 &&
+		    asked->exported == debug_flag(die, DW_AT_external) &&
 		    (!placed || entry + search->module->bias == asked->address))
 			asked->merged = true;
 	}
@@ -310,7 +319,8 @@ static void each_unit(struct search *search, bool second)
 	uint8_t type;
 
 	while (!search->budget.spent && !search->out_of_memory) {
-		const int r = dwarf_get_units(search->view->dwarf, at, &at, NULL, &type, &unit, NULL);
+		const int r =
+			dwarf_get_units(search->view->dwarf, at, &at, NULL, &type, &unit, NULL);
 
 		if (r != 0) {
 			search->budget.spent |= r < 0;
@@ -324,7 +334,8 @@ static void each_unit(struct search *search, bool second)
 		if ((!second || !search->everywhere) && !holds_any(search, &unit))
 			continue;
 		search->is_assembly = dwarf_srclang(&unit) == DW_LANG_Mips_Assembler;
-		debug_walk_unit(&unit, &search->budget, second ? find_instances : find_function, search);
+		debug_walk_unit(&unit, &search->budget, second ? find_instances : find_function,
+				search);
 	}
 }
 
@@ -363,8 +374,9 @@ static void search_all(struct search *search)
 }
 
 int inj_debug_search(const struct inj_modules *modules, const struct inj_module *module,
-		     struct inj_debug_function *functions, size_t n_functions, struct inj_debug_name *names,
-		     size_t n_names, uint64_t budget_ns, enum inj_knowledge *ret_module)
+		     struct inj_debug_function *functions, size_t n_functions,
+		     struct inj_debug_name *names, size_t n_names, uint64_t budget_ns,
+		     enum inj_knowledge *ret_module)
 {
 	INJ_FREE struct inj_debug_function **sorted = calloc(n_functions + 1, sizeof(*sorted));
 	INJ_CLEANUP(debug_view_guard) struct debug_view *view = NULL;
@@ -402,13 +414,14 @@ void inj_debug_functions_deinit(struct inj_debug_function *functions, size_t n_f
 
 static bool section_says(const struct inj_elf_section *section, const char *word)
 {
-	return section && section->bytes && memmem(section->bytes, section->size, word, strlen(word));
+	return section && section->bytes &&
+	       memmem(section->bytes, section->size, word, strlen(word));
 }
 
 bool inj_module_may_be_folded(const struct inj_module *module)
 {
 	const struct inj_elf_section *comment = inj_elf_section_named(module->elf, ".comment");
 
-	return inj_elf_section_named(module->elf, ".note.gnu.gold-version") || section_says(comment, "LLD") ||
-	       section_says(comment, "mold ");
+	return inj_elf_section_named(module->elf, ".note.gnu.gold-version") ||
+	       section_says(comment, "LLD") || section_says(comment, "mold ");
 }

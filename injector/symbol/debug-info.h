@@ -33,8 +33,8 @@ struct inj_debug_name {
 	bool exported;	  /* in: the symbol is not local */
 	inj_addr address; /* in, run-time */
 	/*
-	 * The source defines a function of this name, whose code is that of the address or was given up for it: two
-	 * functions were merged. Not so for an alias.
+	 * The source defines a function of this name, whose code is that of the address or was
+	 * given up for it: two functions were merged. Not so for an alias.
 	 */
 	bool merged;
 };
@@ -43,8 +43,8 @@ struct inj_debug_name {
 
 /*
  * Look through the debug information of a module, its own or that of its separate debug file.
- * functions: n_functions of them, all of this module, in any order; results are filled in, free them with
- *   inj_debug_functions_deinit() also after a failure; names: n_names.
+ * functions: n_functions of them, all of this module, in any order; results are filled in, free
+ *   them with inj_debug_functions_deinit() also after a failure; names: n_names.
  * budget_ns: time to spend; what is not seen by then is known partly.
  * State: any; only files are read.
  * ret_module: of the module as a whole; known wholly: every unit of it was read.
@@ -53,8 +53,9 @@ struct inj_debug_name {
  * Source: DWARF 5, 3.3.8 (inlined subroutines), 2.17 (addresses).
  */
 int inj_debug_search(const struct inj_modules *modules, const struct inj_module *module,
-		     struct inj_debug_function *functions, size_t n_functions, struct inj_debug_name *names,
-		     size_t n_names, uint64_t budget_ns, enum inj_knowledge *ret_module);
+		     struct inj_debug_function *functions, size_t n_functions,
+		     struct inj_debug_name *names, size_t n_names, uint64_t budget_ns,
+		     enum inj_knowledge *ret_module);
 void inj_debug_functions_deinit(struct inj_debug_function *functions, size_t n_functions);
 
 /*

@@ -21,7 +21,8 @@ int debug_view_new(const struct inj_elf *elf, struct debug_view **ret);
 void debug_view_free(struct debug_view *view);
 INJ_DEFINE_GUARD(struct debug_view *, debug_view_free, debug_view_guard)
 
-/* Called for an entry with all entries around it: path[depth] is the entry, path[0] the unit. Return: go on. */
+/* Called for an entry with all entries around it: path[depth] is the entry, path[0] the unit.
+ * Return: go on. */
 typedef bool (*debug_visit_fn)(void *context, Dwarf_Die *path, size_t depth);
 
 /* debug-walk.c: what is left to spend on walking. */
@@ -30,8 +31,10 @@ struct debug_budget {
 	bool spent; /* something was left out */
 };
 
-/* Every entry of a unit, outer ones first. Return: false when the callback stopped it or the budget is spent. */
-bool debug_walk_unit(Dwarf_Die *unit, struct debug_budget *budget, debug_visit_fn visit, void *context);
+/* Every entry of a unit, outer ones first. Return: false when the callback stopped it or the budget
+ * is spent. */
+bool debug_walk_unit(Dwarf_Die *unit, struct debug_budget *budget, debug_visit_fn visit,
+		     void *context);
 
 /* Link-time address of the first instruction of what an entry describes. Return: it has one. */
 bool debug_entry_address(Dwarf_Die *die, Dwarf_Addr *ret);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Makes debug information readable by libdw. libdw is handed a made file that holds just the sections it needs, unpacked
- * by us: it opens no further files (split or shared debug information, whose paths the foreign file would choose), maps
- * nothing that could shrink, and unpacks nothing beyond our bounds. Refused is what is larger than MAX_TOTAL_BYTES.
+ * Makes debug information readable by libdw. libdw is handed a made file that holds just the
+ * sections it needs, unpacked
+ * by us: it opens no further files (split or shared debug information, whose paths the foreign file
+ * would choose), maps nothing that could shrink, and unpacks nothing beyond our bounds. Refused is
+ * what is larger than MAX_TOTAL_BYTES.
  */
 #include <string.h>
 #include <zlib.h>
@@ -108,7 +110,8 @@ static int unpack(const struct piece *piece, uint8_t *to)
 		memcpy(to, from, piece->bytes);
 		return 0;
 	}
-	if (uncompress(to, &n, from + sizeof(Elf64_Chdr), piece->section->size - sizeof(Elf64_Chdr)) != Z_OK ||
+	if (uncompress(to, &n, from + sizeof(Elf64_Chdr),
+		       piece->section->size - sizeof(Elf64_Chdr)) != Z_OK ||
 	    n != piece->bytes)
 		return -EBADMSG;
 	return 0;
@@ -121,10 +124,15 @@ static int fill(const struct plan *plan, uint8_t *image)
 	size_t n = 1;
 
 	*header = (Elf64_Ehdr){
-		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
-		.e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = EV_CURRENT,
-		.e_shoff = plan->offset_of_headers, .e_ehsize = sizeof(*header),
-		.e_shentsize = sizeof(*sections), .e_shnum = (Elf64_Half)plan->n_sections,
+		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+			    EV_CURRENT},
+		.e_type = ET_EXEC,
+		.e_machine = EM_X86_64,
+		.e_version = EV_CURRENT,
+		.e_shoff = plan->offset_of_headers,
+		.e_ehsize = sizeof(*header),
+		.e_shentsize = sizeof(*sections),
+		.e_shnum = (Elf64_Half)plan->n_sections,
 		.e_shstrndx = (Elf64_Half)(plan->n_sections - 1),
 	};
 	for (size_t i = 0; i < N_NAMES; i++) {

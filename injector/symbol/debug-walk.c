@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Walking debug information, and reading of its entries what is needed. The tables are foreign: depth and time are
- * bounded, and whoever walks learns when something was left out.
+ * Walking debug information, and reading of its entries what is needed. The tables are foreign:
+ * depth and time are bounded, and whoever walks learns when something was left out.
  */
 #include <dwarf.h>
 
@@ -25,7 +25,8 @@ static bool advance(Dwarf_Die *path, size_t *depth)
 	return false;
 }
 
-bool debug_walk_unit(Dwarf_Die *unit, struct debug_budget *budget, debug_visit_fn visit, void *context)
+bool debug_walk_unit(Dwarf_Die *unit, struct debug_budget *budget, debug_visit_fn visit,
+		     void *context)
 {
 	Dwarf_Die path[MAX_DEPTH];
 	size_t depth = 0, n = 0;
@@ -80,7 +81,8 @@ static bool find_attribute(Dwarf_Die *die, unsigned attribute, Dwarf_Attribute *
 	for (unsigned i = 0; i < MAX_CHAIN; i++) {
 		if (dwarf_attr(&at, attribute, ret))
 			return true;
-		if (!refer(&at, DW_AT_abstract_origin, &next) && !refer(&at, DW_AT_specification, &next))
+		if (!refer(&at, DW_AT_abstract_origin, &next) &&
+		    !refer(&at, DW_AT_specification, &next))
 			return false;
 		at = next;
 	}

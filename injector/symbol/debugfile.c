@@ -72,7 +72,8 @@ static bool is_hex(const char *text)
 
 static bool is_file_name(const char *text)
 {
-	return text[0] != '\0' && !strchr(text, '/') && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
+	return text[0] != '\0' && !strchr(text, '/') && strcmp(text, ".") != 0 &&
+	       strcmp(text, "..") != 0;
 }
 
 /* Return: the path below the root fits and makes sense. */
@@ -144,7 +145,8 @@ static struct inj_elf *open_candidate(const struct inj_process *process,
 }
 
 static struct inj_elf *find_by_build_id(const struct inj_process *process,
-					const struct inj_module *module, struct inj_debug_name *name)
+					const struct inj_module *module,
+					struct inj_debug_name *name)
 {
 	if (module->n_build_id < 2)
 		return NULL;

@@ -5,16 +5,17 @@
 #include "injector/process/maps.h"
 
 /*
- * Files that belong to a target, opened without following it anywhere: paths are resolved inside of a root, what is
- * returned is a regular file, open for reading.
+ * Files that belong to a target, opened without following it anywhere: paths are resolved inside of
+ * a root, what is returned is a regular file, open for reading.
  */
 
 /* Larger files are not read as modules or debug files. */
 #define INJ_FILE_MAX_BYTES (4UL << 30)
 
 /*
- * Open the very file that a mapping shows: through /proc/PID/map_files (works for deleted and replaced files and in other
- * mount namespaces), else by its path below the target's root or ours when device and inode agree.
+ * Open the very file that a mapping shows: through /proc/PID/map_files (works for deleted and
+ * replaced files and in other mount namespaces), else by its path below the target's root or ours
+ * when device and inode agree.
  * map: of this process. State: any. Return: descriptor, the caller's.
  * Errors: -ENOENT (also for what is no regular file), other negative errno.
  * Source: proc(5), openat2(2).

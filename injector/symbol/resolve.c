@@ -265,7 +265,8 @@ static bool find_global(const struct question *question, struct inj_symbol *ret)
 	return false;
 }
 
-/* The first module that exports several versions of the name and none as the default: all of them. */
+/* The first module that exports several versions of the name and none as the default: all of
+ * them. */
 static int find_undecided(struct question *question, struct candidates *list)
 {
 	int r = 0;
@@ -275,7 +276,8 @@ static int find_undecided(struct question *question, struct candidates *list)
 		size_t ignored;
 
 		if (!question->file && !question->version && module->kind != INJ_MODULE_VDSO &&
-		    inj_elf_dynamic_lookup(module->elf, question->name, NULL, &ignored) == -ENOTUNIQ)
+		    inj_elf_dynamic_lookup(module->elf, question->name, NULL,
+					   &ignored) == -ENOTUNIQ)
 			r = find_any(question, module, list);
 	}
 	return r;

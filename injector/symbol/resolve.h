@@ -32,8 +32,8 @@ struct inj_symbol {
  * An exported function goes before private ones of that name, within a module and, when the main
  * program has none, among the others: it is what the dynamic linker and every caller outside
  * mean by the name, and the answer must not depend on installed debug files. Of several versions
- * without a default none is taken. A global symbol has no known source file; when no other candidate
- * matches `file` and just one such symbol has the name, it is taken.
+ * without a default none is taken. A global symbol has no known source file; when no other
+ * candidate matches `file` and just one such symbol has the name, it is taken.
  * State: any.
  * Return: 0.
  * Errors: INJ_NO_SUCH_SYMBOL (says where it looked, proposes near names, says whether the module is

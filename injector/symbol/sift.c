@@ -50,8 +50,8 @@ static bool find_places(void *context, const uint8_t *bytes, size_t n, uint64_t 
 	struct sieve *sieve = context;
 	const uint8_t *end = bytes + n;
 
-	for (const uint8_t *at = bytes; (at = memmem(at, (size_t)(end - at), sieve->base, sieve->length));
-	     at++) {
+	for (const uint8_t *at = bytes;
+	     (at = memmem(at, (size_t)(end - at), sieve->base, sieve->length)); at++) {
 		const uint8_t *behind = at + sieve->length;
 
 		if (behind == end) /* the next piece begins here */
@@ -159,7 +159,8 @@ static bool overlaps(const Elf64_Sym *symbol, struct inj_range range)
 
 	if (__builtin_add_overflow(symbol->st_value, symbol->st_size, &end))
 		end = UINT64_MAX;
-	return symbol->st_value < range.end && (end > range.start || symbol->st_value >= range.start);
+	return symbol->st_value < range.end &&
+	       (end > range.start || symbol->st_value >= range.start);
 }
 
 static bool append(struct window *window, struct placed placed)

@@ -158,7 +158,8 @@ static int place_window(struct inj_symbol_index *index, uint64_t value)
 
 	unplace(index);
 	index->n_windows++;
-	r = sift_range(&index->named, window, false, &index->placed, &index->n_placed, &n_allocated);
+	r = sift_range(&index->named, window, false, &index->placed, &index->n_placed,
+		       &n_allocated);
 	if (r == 0 && needs_both(index))
 		r = sift_range(&index->exported, window, true, &index->placed, &index->n_placed,
 			       &n_allocated);

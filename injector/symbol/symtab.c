@@ -306,12 +306,14 @@ static void find_versions(const struct inj_module *module, struct source *source
 	struct inj_symbol symbol;
 	size_t ignored;
 
-	if (!source->elf || inj_elf_dynamic_lookup(module->elf, name, NULL, &ignored) != -ENOTUNIQ ||
+	if (!source->elf ||
+	    inj_elf_dynamic_lookup(module->elf, name, NULL, &ignored) != -ENOTUNIQ ||
 	    source_load(source) < 0)
 		return;
 	for (uint32_t i = 1; i < source->table.n_symbols; i++)
-		if (source_is_definition(&source->table.symbols[i]) && source_raw(source, i, &raw) &&
-		    strcmp(raw.name, name) == 0 && source_symbol(module, source, i, &symbol))
+		if (source_is_definition(&source->table.symbols[i]) &&
+		    source_raw(source, i, &raw) && strcmp(raw.name, name) == 0 &&
+		    source_symbol(module, source, i, &symbol))
 			add_candidate(ret, &symbol);
 }
 

@@ -118,7 +118,8 @@ static int refuse_foreign(const struct inj_writer *writer, inj_addr address, con
 }
 
 static int compare(const struct inj_writer *writer, const struct inj_code_copy *copies, size_t n,
-		   uint8_t (*found)[INJ_CODE_COPY_MAX], struct inj_mem_part *parts, struct inj_why *why)
+		   uint8_t (*found)[INJ_CODE_COPY_MAX], struct inj_mem_part *parts,
+		   struct inj_why *why)
 {
 	int r;
 
@@ -134,8 +135,8 @@ static int compare(const struct inj_writer *writer, const struct inj_code_copy *
 	return 0;
 }
 
-int inj_writer_compare(const struct inj_writer *writer, const struct inj_code_copy *copies, size_t n,
-		       struct inj_why *why)
+int inj_writer_compare(const struct inj_writer *writer, const struct inj_code_copy *copies,
+		       size_t n, struct inj_why *why)
 {
 	INJ_FREE uint8_t (*found)[INJ_CODE_COPY_MAX] = calloc(n ? n : 1, sizeof(*found));
 	INJ_FREE struct inj_mem_part *parts = calloc(n ? n : 1, sizeof(*parts));
@@ -236,7 +237,8 @@ static void take_back(struct exchange *exchange, struct inj_why *why)
 		const struct inj_code_write *write = &exchange->writes[i];
 
 		if (exchange->pieces[i].written &&
-		    inj_mem_write(exchange->writer->fd, write->address, write->before, write->n) < 0)
+		    inj_mem_write(exchange->writer->fd, write->address, write->before,
+				  write->n) < 0)
 			r = -EIO;
 	}
 	if (r == 0)

@@ -2,14 +2,16 @@
 /*
  * The dead man's switch: a SIGSTOP that only a target without us ever meets.
  *
- * All threads sit in a ptrace stop while the signal is queued for each of them. A thread that leaves that stop looks for
- * signals before it returns to user mode, so after our death no instruction of the target runs. While we live, a SIGCONT
- * removes what is queued; it is itself discarded unless the target catches or blocks it, which is refused here.
+ * All threads sit in a ptrace stop while the signal is queued for each of them. A thread that
+ * leaves that stop looks for signals before it returns to user mode, so after our death no
+ * instruction of the target runs. While we live, a SIGCONT removes what is queued; it is itself
+ * discarded unless the target catches or blocks it, which is refused here.
  *
- * Each thread has its own SIGSTOP, because two in one queue become one: the queue of the process is left to those who
- * stop processes, and what stands there tells what they wanted. What remains: while the switch is armed, a SIGSTOP for a
- * single thread merges with ours, one for the process is lost if it comes within the microsecond between that look and our
- * SIGCONT, and a SIGCONT disarms the switch, which matters only if we then die within the same hold.
+ * Each thread has its own SIGSTOP, because two in one queue become one: the queue of the process is
+ * left to those who stop processes, and what stands there tells what they wanted. What remains:
+ * while the switch is armed, a SIGSTOP for a single thread merges with ours, one for the process is
+ * lost if it comes within the microsecond between that look and our SIGCONT, and a SIGCONT disarms
+ * the switch, which matters only if we then die within the same hold.
  */
 #include <errno.h>
 #include <signal.h>
@@ -53,8 +55,8 @@ static int read_signals(const struct inj_hold *hold, struct inj_status *ret)
 static bool wait_for_signal(const struct inj_process *process, struct inj_why *why)
 {
 	inj_refuse(why, INJ_BLOCKED,
-		   "A signal that stops or continues process %d was on its way until the deadline; nothing was "
-		   "changed. Try again.",
+		   "A signal that stops or continues process %d was on its way until the deadline; "
+		   "nothing was changed. Try again.",
 		   process->pid);
 	return true;
 }
@@ -62,14 +64,15 @@ static bool wait_for_signal(const struct inj_process *process, struct inj_why *w
 static bool wait_for_mask(const struct inj_process *process, struct inj_why *why)
 {
 	inj_refuse(why, INJ_BLOCKED,
-		   "This patch needs changes that are not one store, and a thread of process %d blocked SIGCONT "
-		   "until the deadline, so it could not be protected meanwhile. Patch a caller of the function "
-		   "instead.",
+		   "This patch needs changes that are not one store, and a thread of process %d "
+		   "blocked SIGCONT until the deadline, so it could not be protected meanwhile. "
+		   "Patch a caller of the function instead.",
 		   process->pid);
 	return true;
 }
 
-bool inj_guard_must_wait(struct inj_tracer *tracer, const struct inj_hold *hold, struct inj_why *why)
+bool inj_guard_must_wait(struct inj_tracer *tracer, const struct inj_hold *hold,
+			 struct inj_why *why)
 {
 	struct inj_status signals;
 
@@ -87,7 +90,8 @@ bool inj_guard_must_wait(struct inj_tracer *tracer, const struct inj_hold *hold,
 	/* Threads that are being made block all signals for a moment. */
 	if (signals.sig_blocked & BIT(SIGCONT))
 		return wait_for_mask(hold->process, why);
-	return signals.sig_pending & (STOPPING | BIT(SIGCONT)) && wait_for_signal(hold->process, why);
+	return signals.sig_pending & (STOPPING | BIT(SIGCONT)) &&
+	       wait_for_signal(hold->process, why);
 }
 
 static int send_stops(const struct inj_hold *hold)
@@ -111,9 +115,9 @@ int inj_guard_arm(const struct inj_hold *hold, struct inj_why *why)
 		return inj_broke(why, r, "reading the signals of process %d", process->pid);
 	if ((signals.sig_blocked | signals.sig_caught) & BIT(SIGCONT))
 		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
-				  "This patch needs changes that are not one store, and process %d catches "
-				  "or blocks SIGCONT, so it cannot be protected meanwhile. Patch a caller "
-				  "of the function instead.",
+				  "This patch needs changes that are not one store, and process %d "
+				  "catches or blocks SIGCONT, so it cannot be protected meanwhile. "
+				  "Patch a caller of the function instead.",
 				  process->pid);
 	r = send_stops(hold);
 	if (r < 0) {
@@ -136,7 +140,8 @@ int inj_guard_disarm(const struct inj_hold *hold)
 		return 0;
 	r = send(hold->process, SIGCONT);
 	inj_fault_point("guard-disarmed");
-	/* Our signal took these away, too; the program may handle or ignore them, so they are not the same as ours. */
+	/* Our signal took these away, too; the program may handle or ignore them, so they are not
+	 * the same as ours. */
 	for (size_t i = 0; r == 0 && i < INJ_ARRAY_LENGTH(gentle); i++)
 		if (signals.sig_shared & BIT(gentle[i]))
 			r = send(hold->process, gentle[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The journal file: a header and one fixed-size record a target, each with its own checksum and each written by one
- * pwrite, so that a death between two writes leaves every record whole. A record is written before the step that it
- * announces.
+ * The journal file: a header and one fixed-size record a target, each with its own checksum and
+ * each written by one pwrite, so that a death between two writes leaves every record whole. A
+ * record is written before the step that it announces.
  */
 #include "injector/txn/journal.h"
 
@@ -106,7 +106,8 @@ static int make(int fd, size_t n, struct inj_journal **ret)
 }
 
 int inj_journal_begin(int fd, const uint8_t update_id[16], unsigned kind,
-		      const struct inj_process *const *processes, size_t n, struct inj_journal **ret)
+		      const struct inj_process *const *processes, size_t n,
+		      struct inj_journal **ret)
 {
 	INJ_CLEANUP(inj_journal_guard) struct inj_journal *journal = NULL;
 	int r = make(fd, n, &journal);
@@ -119,8 +120,9 @@ int inj_journal_begin(int fd, const uint8_t update_id[16], unsigned kind,
 	memcpy(journal->header.update_id, update_id, sizeof(journal->header.update_id));
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		journal->targets[i] = (struct own_target){
-			.record = { .start_ticks = processes[i]->start_ticks, .pid = processes[i]->pid,
-				    .step = INJ_JOURNAL_READING },
+			.record = {.start_ticks = processes[i]->start_ticks,
+				   .pid = processes[i]->pid,
+				   .step = INJ_JOURNAL_READING},
 			.place = i,
 		};
 		r = put_target(journal, i);

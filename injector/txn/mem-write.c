@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writing target memory. A piece that lies within one page is copied by the kernel in one go that no signal interrupts:
- * it is written wholly or not at all, whatever happens to us. Callers that need this property for more than a page do
- * not exist.
+ * Writing target memory. A piece that lies within one page is copied by the kernel in one go that
+ * no signal interrupts: it is written wholly or not at all, whatever happens to us. Callers that
+ * need this property for more than a page do not exist.
  */
 #include "injector/txn/mem-write-priv.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Memory of ours in a target. The target makes the memfd and the mappings through a borrowed thread; we only fetch the
- * descriptor, set the size and write through our own shared view. Mappings never replace anything (MAP_FIXED_NOREPLACE)
- * and are only removed after a look at what really lies there.
+ * Memory of ours in a target. The target makes the memfd and the mappings through a borrowed
+ * thread; we only fetch the descriptor, set the size and write through our own shared view.
+ * Mappings never replace anything (MAP_FIXED_NOREPLACE) and are only removed after a look at what
+ * really lies there.
  */
 #include "injector/txn/space.h"
 
@@ -29,7 +30,8 @@ static int remote(struct inj_borrow *borrow, long number, const uint64_t argumen
 static int make_remote(const struct inj_process *process, struct inj_borrow *borrow,
 		       const char *name, int64_t *ret_fd, struct inj_why *why)
 {
-	/* Since Linux 6.3 vm.memfd_noexec may make memfds non-executable unless asked; older kernels do not know the flag. */
+	/* Since Linux 6.3 vm.memfd_noexec may make memfds non-executable unless asked; older
+	 * kernels do not know the flag. */
 	const uint64_t flags[] = { MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC,
 				   MFD_CLOEXEC | MFD_ALLOW_SEALING };
 	inj_addr name_at;
@@ -40,7 +42,8 @@ static int make_remote(const struct inj_process *process, struct inj_borrow *bor
 	if (r < 0)
 		return inj_broke(why, r, "preparing a call in process %d", process->pid);
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(flags) && result == -EINVAL; i++) {
-		r = remote(borrow, SYS_memfd_create, (uint64_t[6]){ name_at, flags[i] }, &result, why);
+		r = remote(borrow, SYS_memfd_create, (uint64_t[6]){name_at, flags[i]}, &result,
+			   why);
 		if (r != 0)
 			return r;
 	}
@@ -50,7 +53,8 @@ static int make_remote(const struct inj_process *process, struct inj_borrow *bor
 				  process->pid, strerror((int)-result),
 				  result == -EACCES ?
 					  "Set vm.memfd_noexec below 2 in its pid namespace." :
-					  "Raise its limit of open files (prlimit --nofile) and try again.");
+					  "Raise its limit of open files (prlimit --nofile) and "
+					  "try again.");
 	if (result < 0)
 		return inj_broke(why, (int)result, "memfd_create in process %d", process->pid);
 	inj_fault_point("memfd-made");
@@ -75,14 +79,16 @@ static int close_remote(struct inj_borrow *borrow, int64_t fd, struct inj_why *w
 	return remote(borrow, SYS_close, (uint64_t[6]){ (uint64_t)fd }, &closed, why);
 }
 
-/* Is it the file that was made a moment ago? Another thread of the target may have put any other under that number. */
+/* Is it the file that was made a moment ago? Another thread of the target may have put any other
+ * under that number. */
 static int check_fetched(int fd)
 {
 	struct stat status;
 
 	if (fstat(fd, &status) < 0)
 		return -errno;
-	return fcntl(fd, F_GET_SEALS) == 0 && status.st_nlink == 0 && status.st_size == 0 ? 0 : -EPERM;
+	return fcntl(fd, F_GET_SEALS) == 0 && status.st_nlink == 0 && status.st_size == 0 ? 0
+											  : -EPERM;
 }
 
 /* Pages are reserved now: a full machine must show here, not as SIGBUS in the target. */
@@ -125,7 +131,8 @@ int inj_space_make(const struct inj_process *process, struct inj_borrow *borrow,
 	if (space.fd >= 0)
 		r = check_fetched(space.fd);
 	if (r < 0)
-		inj_broke(why, r, "process %d exchanged the memory file of the patch", process->pid);
+		inj_broke(why, r, "process %d exchanged the memory file of the patch",
+			  process->pid);
 	else if (space.fd < 0)
 		r = inj_broke(why, space.fd, "taking over the memory file of process %d",
 			      process->pid);
@@ -154,13 +161,14 @@ static int map_one(struct inj_space *space, struct inj_borrow *borrow,
 		return r;
 	if (result == -EEXIST)
 		return inj_refuse(why, INJ_BUSY,
-				  "Process %d keeps putting memory of its own where the patch is to "
-				  "lie, last at 0x%llx. Try again when it does less.",
+				  "Process %d keeps putting memory of its own where the patch is "
+				  "to lie, last at 0x%llx. Try again when it does less.",
 				  space->process->pid, (unsigned long long)area->address);
 	if (result == -ENOMEM || result == -EPERM || result == -EACCES)
 		return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
 				  "Process %d has no room for %llu bytes at 0x%llx (%s). Raise its "
-				  "address space limit, or the number of mappings (vm.max_map_count).",
+				  "address space limit, or the number of mappings "
+				  "(vm.max_map_count).",
 				  space->process->pid, (unsigned long long)area->bytes,
 				  (unsigned long long)area->address, strerror((int)-result));
 	if (result < 0)

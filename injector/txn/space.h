@@ -7,9 +7,10 @@
 #include "injector/stop/borrow.h"
 
 /*
- * The memory of one update in one target: a memfd made by the target itself (so that it is charged and named there),
- * seen by us through a shared view, mapped by the target privately in several areas: read-execute for code, read-write
- * for data, never both. What we write through the view before the target touches a page is what the target sees.
+ * The memory of one update in one target: a memfd made by the target itself (so that it is charged
+ * and named there), seen by us through a shared view, mapped by the target privately in several
+ * areas: read-execute for code, read-write for data, never both. What we write through the view
+ *   before the target touches a page is what the target sees.
  */
 struct inj_space {
 	const struct inj_process *process; /* borrowed */
@@ -22,19 +23,21 @@ struct inj_space {
 /*
  * Make the memfd.
  * name: "dsu:<patch id>"; bytes: page multiple; borrow: a borrowed thread of the target.
- * Return: 0; the target holds a descriptor until inj_space_map(), which must follow within the same borrow. Errors: INJ_UNSUPPORTED_PROCESS (the target may not make one: its
- * limit of open files, vm.memfd_noexec), -ENOMEM and other negative errno, refusals of the borrow.
+ * Return: 0; the target holds a descriptor until inj_space_map(), which must follow within the same
+ * borrow. Errors: INJ_UNSUPPORTED_PROCESS (the target may not make one: its limit of open files,
+ * vm.memfd_noexec), -ENOMEM and other negative errno, refusals of the borrow.
  * Source: memfd_create(2), pidfd_getfd(2).
  */
 int inj_space_make(const struct inj_process *process, struct inj_borrow *borrow, const char *name,
 		   size_t bytes, struct inj_space *ret, struct inj_why *why);
 
 /*
- * Map areas in the target, in the given order, at their addresses, and close its descriptor whatever happens; an
- * address that is taken is an error. On failure
+ * Map areas in the target, in the given order, at their addresses, and close its descriptor
+ * whatever happens; an address that is taken is an error. On failure
  * those of this call that were mapped are unmapped again.
- * State: borrowed thread held. Errors: INJ_BUSY (the target took an address since its maps were read: choose others),
- * INJ_UNSUPPORTED_PROCESS (address space limits, number of maps), negative errno.
+ * State: borrowed thread held. Errors: INJ_BUSY (the target took an address since its maps were
+ * read: choose others), INJ_UNSUPPORTED_PROCESS (address space limits, number of maps), negative
+ *   errno.
  * Source: mmap(2) with MAP_FIXED_NOREPLACE.
  */
 int inj_space_map(struct inj_space *space, struct inj_borrow *borrow,
@@ -47,17 +50,20 @@ int inj_space_seal(struct inj_space *space);
 void inj_space_deinit(struct inj_space *space);
 
 /*
- * Unmap areas of ours in the target, last first, so that the record goes last. Only ranges that are mappings of ours
- * right now (by name, and all of the same file) are touched.
- * State: borrowed thread held; no thread executes there. Errors: negative errno, refusals of the borrow.
+ * Unmap areas of ours in the target, last first, so that the record goes last. Only ranges that are
+ * mappings of ours right now (by name, and all of the same file) are touched.
+ * State: borrowed thread held; no thread executes there. Errors: negative errno, refusals of the
+ *   borrow.
  */
 int inj_space_unmap(const struct inj_process *process, struct inj_borrow *borrow,
 		    const struct dsu_ledger_area *areas, size_t n, struct inj_why *why);
 
-/* Did a death in the middle leave descriptors of ours open in the target? Reads /proc/PID/fd only. */
+/* Did a death in the middle leave descriptors of ours open in the target? Reads /proc/PID/fd
+ * only. */
 bool inj_space_has_strays(const struct inj_process *process);
 
-/* Close descriptors of ours that a death in the middle left open in the target. Return: how many, or negative errno. */
+/* Close descriptors of ours that a death in the middle left open in the target. Return: how many,
+ * or negative errno. */
 int inj_space_close_strays(const struct inj_process *process, struct inj_borrow *borrow,
 			   struct inj_why *why);
 

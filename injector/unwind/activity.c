@@ -331,9 +331,9 @@ static int judge_all(struct search *search, uint64_t budget_ns, struct inj_why *
 	return search->late ? refuse_late(search, budget_ns, why) : 0;
 }
 
-static int begin_search(struct search *search, struct inj_walker *walker, const struct inj_hold *hold,
-			const struct inj_watch *watches, size_t n_watches, uint64_t budget_ns,
-			struct inj_why *why)
+static int begin_search(struct search *search, struct inj_walker *walker,
+			const struct inj_hold *hold, const struct inj_watch *watches,
+			size_t n_watches, uint64_t budget_ns, struct inj_why *why)
 {
 	uint64_t now = inj_now_ns();
 	int r;
@@ -346,7 +346,8 @@ static int begin_search(struct search *search, struct inj_walker *walker, const 
 				 walker->n_own, walker->translate, walker->translate_context);
 	if (r >= 0)
 		r = inj_snapshot_take(walker, hold, INJ_STACK_CHUNK);
-	return r < 0 ? inj_broke(why, r, "cannot read the stacks of process %d", walker->process->pid)
+	return r < 0 ? inj_broke(why, r, "cannot read the stacks of process %d",
+				 walker->process->pid)
 		     : 0;
 }
 

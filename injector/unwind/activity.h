@@ -13,7 +13,8 @@
 struct inj_walker;
 
 /*
- * What libunwind does once in a process, pipes among it. For a process that will not be allowed to any more.
+ * What libunwind does once in a process, pipes among it. For a process that will not be allowed to
+ * any more.
  * State: any.
  */
 void inj_walker_get_ready(void);
@@ -130,7 +131,8 @@ int inj_walker_stack(struct inj_walker *walker, const struct inj_hold *hold, siz
 		     struct inj_why *why);
 
 /*
- * May an exception be caught, or stop for a cleanup, in the function that a return address leads to?
+ * May an exception be caught, or stop for a cleanup, in the function that a return address leads
+ * to?
  * pc: return address.
  * State: any.
  * Return: false only where the tables say that there is neither; true where nothing is known.

@@ -484,7 +484,8 @@ int inj_cfi_next(const struct inj_constant *table, inj_addr *position, struct in
 
 bool inj_cfi_begins_framed(const struct inj_constant *table, const struct inj_cfi *cfi)
 {
-	const uint8_t *first = cfi->program < cfi->end ? inj_constant_bytes(table, cfi->program, 1) : NULL;
+	const uint8_t *first =
+		cfi->program < cfi->end ? inj_constant_bytes(table, cfi->program, 1) : NULL;
 
 	/* A function first goes on by some instructions, or needs nothing but padding. */
 	return first && *first != CFA_NOP && (*first & 0xc0) != CFA_ADVANCE &&

@@ -46,7 +46,8 @@ struct inj_cfi {
 	inj_addr cie;
 	inj_addr program; /* first byte after the augmentation data */
 	inj_addr end;
-	unsigned flags; /* INJ_CFI_SIGNAL, INJ_CFI_HANDLERS; the others once inj_cfi_check() has passed */
+	unsigned flags; /* INJ_CFI_SIGNAL, INJ_CFI_HANDLERS; the others once inj_cfi_check() has
+			   passed */
 };
 
 /*
@@ -83,7 +84,8 @@ int inj_cfi_check(const struct inj_constant *table, struct inj_cfi *cfi);
 int inj_cfi_next(const struct inj_constant *table, inj_addr *position, struct inj_cfi *ret);
 
 /*
- * Does the code of an entry begin with another frame than a call leaves? Then it is part of a function that has built one.
+ * Does the code of an entry begin with another frame than a call leaves? Then it is part of a
+ * function that has built one.
  * cfi: from inj_cfi_read().
  * State: none, pure.
  * Source: DWARF 4, 6.4.2; psABI 3.7.

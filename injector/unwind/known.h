@@ -13,7 +13,8 @@ struct inj_known {
 };
 
 /*
- * What the tables say of the code around a pc. Never fails: nothing known is a range of one byte that is not odd.
+ * What the tables say of the code around a pc. Never fails: nothing known is a range of one byte
+ * that is not odd.
  * State: any.
  */
 void inj_walker_know(struct inj_walker *walker, inj_addr pc, struct inj_known *ret);
@@ -34,19 +35,21 @@ struct inj_place {
 size_t inj_places_read(const struct inj_process *process, struct inj_place *places, size_t max);
 
 /*
- * Walk from these places, so that what the hold will need is at hand. What is read from a running stack may be torn; the
+ * Walk from these places, so that what the hold will need is at hand. What is read from a running
+ * stack may be torn; the
  * results are thrown away. State: running or held.
  */
 void inj_walker_warm(struct inj_walker *walker, const struct inj_place *places, size_t n);
 
 /*
- * The first look at the stacks of a held process, without unwind tables: it tells which threads cannot be inside watched
- * code, by the words of their stacks alone. The others are for a walker.
+ * The first look at the stacks of a held process, without unwind tables: it tells which threads
+ * cannot be inside watched code, by the words of their stacks alone. The others are for a walker.
  */
 struct inj_sieve;
 
 /*
- * process: borrowed; maps, own, trampolines: copied from; own: code of our areas, whose addresses are translated.
+ * process: borrowed; maps, own, trampolines: copied from; own: code of our areas, whose addresses
+ *   are translated.
  * ret: free with inj_sieve_free(). State: running or held. Return: 0. Errors: negative errno.
  */
 int inj_sieve_new(const struct inj_process *process, const struct inj_maps *maps,

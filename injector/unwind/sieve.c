@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A walker that cannot walk: it copies and scans stacks as every walker does, and knows of unwind tables only what it was
- * told. Always holds: a thread is let through only when it stands at home in a function known to be ordinary, and no
- * register and no word of its stack could be a pc in watched code. What was told wrongly lets a thread through that a
- * walker would have looked at more closely: who tells must be somebody who has no advantage from that.
+ * A walker that cannot walk: it copies and scans stacks as every walker does, and knows of unwind
+ * tables only what it was
+ * told. Always holds: a thread is let through only when it stands at home in a function known to be
+ * ordinary, and no register and no word of its stack could be a pc in watched code. What was told
+ * wrongly lets a thread through that a
+ * walker would have looked at more closely: who tells must be somebody who has no advantage from
+ *   that.
  */
 #include <string.h>
 
@@ -57,12 +60,13 @@ int inj_sieve_new(const struct inj_process *process, const struct inj_maps *maps
 		r = copy_ranges(&sieve->walker.own, &sieve->walker.n_own, own, n_own);
 	}
 	if (r == 0)
-		r = copy_ranges(&sieve->walker.tables.trampolines, &sieve->walker.tables.n_trampolines,
-				trampolines, n_trampolines);
+		r = copy_ranges(&sieve->walker.tables.trampolines,
+				&sieve->walker.tables.n_trampolines, trampolines, n_trampolines);
 	if (r == 0)
 		r = make(&sieve->walker, maps);
 	if (r < 0)
-		return inj_broke(why, r, "cannot prepare looking at the stacks of process %d", process->pid);
+		return inj_broke(why, r, "cannot prepare looking at the stacks of process %d",
+				 process->pid);
 	*ret = INJ_TAKE(sieve);
 	return 0;
 }
@@ -117,6 +121,6 @@ int inj_sieve_suspect(struct inj_sieve *sieve, const struct inj_hold *hold,
 		      const struct inj_watch *watches, size_t n_watches, uint64_t budget_ns,
 		      struct inj_thread *suspects, size_t *ret_n, struct inj_why *why)
 {
-	return inj_walker_suspect(&sieve->walker, hold, watches, n_watches, budget_ns, suspects, ret_n,
-				  why);
+	return inj_walker_suspect(&sieve->walker, hold, watches, n_watches, budget_ns, suspects,
+				  ret_n, why);
 }

@@ -19,7 +19,8 @@ struct inj_thread_stack {
 	struct user_regs_struct regs;
 	struct inj_stack_place place;
 	struct inj_bytes copy;	/* from rsp less the red zone; n 0: nothing could be read */
-	struct inj_bytes older; /* outermost part of the home stack of one who is not there, owned */
+	struct inj_bytes older; /* outermost part of the home stack of one who is not there,
+				   owned */
 };
 
 struct inj_walker {

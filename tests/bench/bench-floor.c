@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * bench-floor PID ROUNDS: the floor of any hold: seize all threads, then interrupt all, wait for all, detach all, with
- * nothing in between. Prints the median nanoseconds from the first interrupt to the last detach.
+ * bench-floor PID ROUNDS: the floor of any hold: seize all threads, then interrupt all, wait for
+ * all, detach all, with nothing in between. Prints the median nanoseconds from the first interrupt
+ * to the last detach.
  */
 #include <dirent.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the daemon's processes may do while an update is under way, as the kernel tells it, and who ever had the bytes of
- * the patch in its memory.
+ * What the daemon's processes may do while an update is under way, as the kernel tells it, and who
+ * ever had the bytes of the patch in its memory.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -105,9 +105,10 @@ static bool same_network(pid_t a, pid_t b)
 
 static void check_worker(pid_t worker)
 {
-	const uint64_t most = BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_DAC_OVERRIDE) |
-			      BIT(CAP_CHECKPOINT_RESTORE) | BIT(CAP_KILL) | BIT(CAP_PERFMON) |
-			      BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SYS_ADMIN);
+	const uint64_t most = BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
+			      BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHECKPOINT_RESTORE) | BIT(CAP_KILL) |
+			      BIT(CAP_PERFMON) | BIT(CAP_SETUID) | BIT(CAP_SETGID) |
+			      BIT(CAP_SYS_ADMIN);
 
 	cr_expect_eq(number_of(worker, "CapEff", 16) & ~most, 0);
 	cr_expect_eq(number_of(worker, "CapPrm", 16) & ~most, 0);
@@ -122,8 +123,8 @@ static void check_worker(pid_t worker)
 
 static void check_reader(pid_t reader)
 {
-	static const char *const allowed[] = { "/dev/null", "socket:", "/memfd:dsud-patch", "/proc/",
-					       "/usr/lib/", "/lib/", NULL };
+	static const char *const allowed[] = {
+		"/dev/null", "socket:", "/memfd:dsud-patch", "/proc/", "/usr/lib/", "/lib/", NULL};
 	static const char *const sets[] = { "CapInh", "CapPrm", "CapEff", "CapAmb" };
 	const char *const victims[] = { build_path("tests/victims/"), NULL };
 	const char *all[INJ_ARRAY_LENGTH(allowed) + 1];
@@ -212,7 +213,8 @@ Test(rights, of_worker_and_reader_while_an_update_waits, .timeout = 120)
 	cr_assert_gt(reader, 0, "there is no reader");
 	check_worker(worker);
 	check_reader(reader);
-	cr_expect(holds(reader, mark), "the reader has not read the patch: the test proves nothing");
+	cr_expect(holds(reader, mark),
+		  "the reader has not read the patch: the test proves nothing");
 	cr_expect_not(holds(fixture->daemon_pid, mark), "the daemon has read the patch");
 	cr_expect_not(holds(worker, mark), "the worker has read the patch");
 }

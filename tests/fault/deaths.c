@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Owns the scene of the death tests, see deaths.h. Always holds: a victim lives for one death only. */
+/* Owns the scene of the death tests, see deaths.h. Always holds: a victim lives for one death
+ * only. */
 #include "tests/fault/deaths.h"
 
 #include <criterion/criterion.h>
@@ -111,12 +112,13 @@ bool scene_is_new(struct scene *scene, size_t i, const char *when)
 {
 	unsigned n_old, n_new, n_wrong;
 
-	/* A worker that outlives its daemon may commit between two of the thousand calls; a tear stays. */
+	/* A worker that outlives its daemon may commit between two of the thousand calls; a tear
+	 * stays. */
 	for (unsigned turn = 0;; turn++) {
 		const char *answer = victim_ask(scene->victims[i], "versions");
 
-		cr_assert_eq(sscanf(answer, "%u %u %u", &n_old, &n_new, &n_wrong), 3, "%s: %s", when,
-			     answer);
+		cr_assert_eq(sscanf(answer, "%u %u %u", &n_old, &n_new, &n_wrong), 3, "%s: %s",
+			     when, answer);
 		cr_assert_eq(n_wrong, 0, "%s: process %zu: %s", when, i, answer);
 		if (is_whole(scene, n_old, n_new))
 			return n_new > 0;
@@ -147,7 +149,8 @@ static bool is_expected(void *context, const struct snapshot_change *change)
 
 	if (change->sign == '+')
 		return (expected->patch || expected->may_keep) &&
-		       strncmp(change->name, INJ_AREA_NAME_PREFIX, strlen(INJ_AREA_NAME_PREFIX)) == 0;
+		       strncmp(change->name, INJ_AREA_NAME_PREFIX,
+			       strlen(INJ_AREA_NAME_PREFIX)) == 0;
 	return change->sign == '~' && expected->patch && strstr(change->name, "/victims/many") &&
 	       is_redirect(expected->patch, change->range);
 }
@@ -162,14 +165,14 @@ static void check_one(struct scene *scene, size_t i, bool new, bool may_keep,
 	char text[8192];
 
 	cr_assert_eq(target->code, 0, "%s: status: %s", when, target->message);
-	cr_assert_eq(target->n_patches, new ? 1 : 0, "%s: status tells of %zu patches, new: %d", when,
-		     target->n_patches, new);
+	cr_assert_eq(target->n_patches, new ? 1 : 0, "%s: status tells of %zu patches, new: %d",
+		     when, target->n_patches, new);
 	if (new) {
 		cr_assert_str_eq(patch->state, "active", "%s: status", when);
 		cr_assert_eq(patch->n_functions, scene->n_functions, "%s: status", when);
 	}
-	cr_assert_eq(snapshot_diff_but(scene->before[i], now, SNAPSHOT_EXACT, is_expected, &expected, text,
-				       sizeof(text)),
+	cr_assert_eq(snapshot_diff_but(scene->before[i], now, SNAPSHOT_EXACT, is_expected,
+				       &expected, text, sizeof(text)),
 		     0, "%s: process %zu (new: %d):\n%s", when, i, new, text);
 	cr_assert_eq(registers_diff(scene->registers[i], registers, new, text, sizeof(text)), 0,
 		     "%s: process %zu (new: %d):\n%s", when, i, new, text);

@@ -9,8 +9,9 @@
 #include "tests/support/victim.h"
 
 /*
- * Processes in which the first 1, 3 or 1000 functions of `many` are replaced, what they were like before anybody touched
- * them, and the journal of one update. What is not as it should be fails the test with the name of the place.
+ * Processes in which the first 1, 3 or 1000 functions of `many` are replaced, what they were like
+ * before anybody touched them, and the journal of one update. What is not as it should be fails the
+ * test with the name of the place.
  */
 #define SCENE_MAX 2
 
@@ -44,8 +45,9 @@ bool scene_run(struct scene *scene, enum upd_kind kind, const char *variable, co
 bool scene_is_new(struct scene *scene, size_t i, const char *when);
 
 /*
- * Hold everything against what it was: all processes run the same version; `status` says which; text is what it was, or
- * that and the redirects; mappings are what they were, ours apart; so are all registers.
+ * Hold everything against what it was: all processes run the same version; `status` says which;
+ * text is what it was, or that and the redirects; mappings are what they were, ours apart; so are
+ * all registers.
  * may_keep: memory of ours may be there although the old version runs.
  * Return: is it the new version?
  */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The worker, the daemon, or both are killed after every step by which one of them changes something, and a new daemon is
- * started. It must find the update finished or undone, tell which, leave nothing in the state directory, and carry the
- * next update through. The victims must run one whole version all the time, and be what they were but for the redirects.
+ * The worker, the daemon, or both are killed after every step by which one of them changes
+ * something, and a new daemon is started. It must find the update finished or undone, tell which,
+ * leave nothing in the state directory, and carry the next update through. The victims must run one
+ * whole version all the time, and be what they were but for the redirects.
  *
- * Which points there are is found by tracing one request; a point of the daemon's own kills it whatever the action is.
+ * Which points there are is found by tracing one request; a point of the daemon's own kills it
+ * whatever the action is.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -49,8 +51,9 @@ static int client(const struct bus_fixture *fixture, const struct scene *scene, 
 	int status;
 	size_t n;
 
-	snprintf(command, sizeof(command), "'%s' --socket='%s' %s %s --pid=%d", build_path("dsuctl/dsuctl"),
-		 fixture->socket_path, verb, argument, (int)scene->pids[0]);
+	snprintf(command, sizeof(command), "'%s' --socket='%s' %s %s --pid=%d",
+		 build_path("dsuctl/dsuctl"), fixture->socket_path, verb, argument,
+		 (int)scene->pids[0]);
 	for (size_t i = 1; i < scene->n; i++)
 		snprintf(command + strlen(command), sizeof(command) - strlen(command), ",%d",
 			 (int)scene->pids[i]);
@@ -77,8 +80,8 @@ static int change(const struct bus_fixture *fixture, const struct scene *scene, 
 				   client(fixture, scene, "revert", "many", text, size);
 }
 
-static void must_change(const struct bus_fixture *fixture, const struct scene *scene, enum upd_kind kind,
-			const char *when)
+static void must_change(const struct bus_fixture *fixture, const struct scene *scene,
+			enum upd_kind kind, const char *when)
 {
 	char text[4096];
 
@@ -86,12 +89,13 @@ static void must_change(const struct bus_fixture *fixture, const struct scene *s
 }
 
 /* A request for a process waits for all earlier ones, the settling of leftovers among them. */
-static void await_settled(const struct bus_fixture *fixture, const struct scene *scene, const char *when)
+static void await_settled(const struct bus_fixture *fixture, const struct scene *scene,
+			  const char *when)
 {
 	char text[4096];
 
-	cr_assert_eq(client(fixture, scene, "revert", "nobody", text, sizeof(text)), 4, "%s: %s", when,
-		     text);
+	cr_assert_eq(client(fixture, scene, "revert", "nobody", text, sizeof(text)), 4, "%s: %s",
+		     when, text);
 	cr_assert_not_null(strstr(text, "NotApplied"), "%s: %s", when, text);
 }
 
@@ -103,7 +107,8 @@ static void expect_status(const struct bus_fixture *fixture, const struct scene 
 	static char text[2 << 20]; /* two thousand functions */
 	size_t n = 0;
 
-	cr_assert_eq(client(fixture, scene, "status", "", text, sizeof(text)), 0, "%s: %s", when, text);
+	cr_assert_eq(client(fixture, scene, "status", "", text, sizeof(text)), 0, "%s: %s", when,
+		     text);
 	for (const char *at = text; (at = strstr(at, "\"id\":\"many\"")); at++)
 		n++;
 	cr_assert_eq(n, new ? scene->n : 0, "%s: new: %d, but %.300s", when, new, text);
@@ -194,7 +199,8 @@ static bool die_once(struct bus_fixture *fixture, const struct road *road, const
 	bus_fixture_start(fixture, NULL);
 	await_settled(fixture, &scene, fault);
 	expect_status(fixture, &scene,
-		      scene_check(&scene, road->kind == UPD_REVERT || road->n_processes > 1, fault), fault);
+		      scene_check(&scene, road->kind == UPD_REVERT || road->n_processes > 1, fault),
+		      fault);
 	expect_clean_state(fixture, fault);
 	if (scene_is_new(&scene, 0, fault))
 		must_change(fixture, &scene, UPD_REVERT, fault);
@@ -233,8 +239,8 @@ ParameterizedTest(struct road *road, daemon_death, at_every_point)
 	trace(fixture, road, &points);
 	for (size_t i = 0; i < points.n; i++)
 		n_deaths += die_once(fixture, road, points.items[i].name);
-	cr_log_info("%zu processes, %u functions, %s, %s: %zu points, %zu deaths", road->n_processes,
-		    road->n_functions, road->kind == UPD_APPLY ? "apply" : "revert", road->action,
-		    points.n, n_deaths);
+	cr_log_info("%zu processes, %u functions, %s, %s: %zu points, %zu deaths",
+		    road->n_processes, road->n_functions,
+		    road->kind == UPD_APPLY ? "apply" : "revert", road->action, points.n, n_deaths);
 	cr_assert_eq(n_deaths, points.n);
 }

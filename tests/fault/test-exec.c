@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A target becomes another program between two looks at it, worst of all the same program at the same addresses. Nothing
- * of what was found out before may be used on it: the update ends as gone, and the new program runs untouched.
+ * A target becomes another program between two looks at it, worst of all the same program at the
+ * same addresses. Nothing of what was found out before may be used on it: the update ends as gone,
+ * and the new program runs untouched.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -87,7 +88,8 @@ ParameterizedTest(char program[16], exec, between_two_looks_of_a_revert)
 	expect_untouched(victim);
 }
 
-/* Planned for one life, and nothing is mapped yet: the journal has two writes for its beginning and one for that. */
+/* Planned for one life, and nothing is mapped yet: the journal has two writes for its beginning and
+ * one for that. */
 Test(exec, between_plan_and_stage)
 {
 	VICTIM victim = start("reborn");
@@ -110,7 +112,8 @@ static void expect_lawful(const struct upd_target *target)
 	case UPD_GONE:
 		return;
 	default:
-		/* It was reborn before the patch was to be taken back; could not be caught; had no libc yet. */
+		/* It was reborn before the patch was to be taken back; could not be caught; had no
+		 * libc yet. */
 		cr_assert(target->code == INJ_NOT_APPLIED || target->code == INJ_BLOCKED ||
 				  target->code == INJ_NO_SUCH_SYMBOL,
 			  "%s (%s): %s", upd_result_word(target->result),

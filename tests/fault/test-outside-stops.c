@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Somebody else stops and continues a target while it is changed under the dead man's switch, which is made of the same
- * signals. The worker stands still at a point while that happens. Whatever comes, the target ends up running or stopped
- * as that other one wanted, and a death in between leaves no half-written code running.
+ * Somebody else stops and continues a target while it is changed under the dead man's switch, which
+ * is made of the same signals. The worker stands still at a point while that happens. Whatever
+ * comes, the target ends up running or stopped as that other one wanted, and a death in between
+ * leaves no half-written code running.
  */
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -127,7 +128,8 @@ static void recover(struct scene *scene)
 
 	update_run(&update);
 	for (size_t i = 0; i < scene->n; i++)
-		cr_assert_eq(update.report.targets[i].code, 0, "%s", update.report.targets[i].message);
+		cr_assert_eq(update.report.targets[i].code, 0, "%s",
+			     update.report.targets[i].message);
 	update_done(&update);
 }
 
@@ -160,7 +162,8 @@ static void stop_at(const char *point, void (*how)(struct scene *scene, int numb
 	scene_deinit(&scene);
 }
 
-/* The stop comes when everything is prepared, or under the hold, before or after the switch is armed. */
+/* The stop comes when everything is prepared, or under the hold, before or after the switch is
+ * armed. */
 Test(outside_stops, a_stop_at_any_time_stops_it)
 {
 	static const char *const points[] = { "hold-seized:1:stop", "hold-stopped:1:stop",
@@ -198,7 +201,8 @@ Test(outside_stops, a_continue_at_any_time_lets_it_run)
 	}
 }
 
-/* It was stopped when the update began, so nobody seemed to need the switch; it runs when the writing begins. */
+/* It was stopped when the update began, so nobody seemed to need the switch; it runs when the
+ * writing begins. */
 Test(outside_stops, a_death_after_a_continue_leaves_it_stopped)
 {
 	for (size_t way = 0; way < INJ_ARRAY_LENGTH(both_ways); way++) {
@@ -248,8 +252,9 @@ Test(outside_stops, recovery_leaves_it_stopped_for_others)
 }
 
 /*
- * Two targets that were stopped when the update began, so that it needed no switch; its worker dies between the commits;
- * they are continued; the one that takes the group back does need it, and dies as well.
+ * Two targets that were stopped when the update began, so that it needed no switch; its worker dies
+ * between the commits; they are continued; the one that takes the group back does need it, and dies
+ * as well.
  */
 Test(outside_stops, a_recovery_that_dies_is_recovered)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A worker is killed on the roads that few functions take. Where the redirect is not one store, the dead man's switch must
- * leave a stopped but whole program that recovery lets go on; where return pads stand on stacks, the program must run on
- * through them. Afterwards the same patch goes on and off as if nothing had happened.
+ * A worker is killed on the roads that few functions take. Where the redirect is not one store, the
+ * dead man's switch must leave a stopped but whole program that recovery lets go on; where return
+ * pads stand on stacks, the program must run on through them. Afterwards the same patch goes on and
+ * off as if nothing had happened.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -66,7 +67,8 @@ static void must(struct scene *scene, enum upd_kind kind, enum upd_result result
 }
 
 /* Carry a request through in a child with this environment. Return: did it die? */
-static bool run_with(struct scene *scene, enum upd_kind kind, const char *variable, const char *value)
+static bool run_with(struct scene *scene, enum upd_kind kind, const char *variable,
+		     const char *value)
 {
 	int status;
 	pid_t worker = fork();
@@ -80,8 +82,8 @@ static bool run_with(struct scene *scene, enum upd_kind kind, const char *variab
 		_exit(update.report.targets[0].code == 0 ? 0 : 3);
 	}
 	cr_assert_eq(waitpid(worker, &status, 0), worker);
-	cr_assert(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "%s: worker ended with %x", value,
-		  status);
+	cr_assert(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "%s: worker ended with %x",
+		  value, status);
 	return WIFSIGNALED(status);
 }
 
@@ -111,9 +113,10 @@ static void recover(struct scene *scene, const char *fault, const char *relapse)
 	target = &update.report.targets[0];
 	cr_assert_eq(target->code, 0, "%s: %s", fault, target->message);
 	child_await_state(scene->victim->pid, "RS");
-	victim_expect_above(scene->victim, "rounds", victim_ask_number(scene->victim, "rounds") + 1);
-	cr_assert_eq(is_new(scene, fault), target->n_patches == 1, "%s: status does not tell the truth",
-		     fault);
+	victim_expect_above(scene->victim, "rounds",
+			    victim_ask_number(scene->victim, "rounds") + 1);
+	cr_assert_eq(is_new(scene, fault), target->n_patches == 1,
+		     "%s: status does not tell the truth", fault);
 }
 
 static void clean_round(struct scene *scene, const char *fault)
@@ -203,11 +206,15 @@ static void trace(struct scene *scene, enum upd_kind kind, struct passed_points 
 	victim_free(scene->victim);
 }
 
-/* Before, under and after the switch: whether the program stands still or not, it is whole in the end. */
+/* Before, under and after the switch: whether the program stands still or not, it is whole in the
+ * end. */
 Test(worker_death_guard, at_every_point)
 {
-	struct scene scene = { .patch = "tests/patches/traits/entry-crossing.so", .patch_id = ENTRIES_ID,
-			       .question = "crossing", .old_answer = "1", .new_answer = "1000" };
+	struct scene scene = {.patch = "tests/patches/traits/entry-crossing.so",
+			      .patch_id = ENTRIES_ID,
+			      .question = "crossing",
+			      .old_answer = "1",
+			      .new_answer = "1000"};
 	size_t n_deaths = 0, n_tries = 0, pass;
 	struct passed_points points;
 	char fault[64];
@@ -218,8 +225,10 @@ Test(worker_death_guard, at_every_point)
 		trace(&scene, kind, &points);
 		for (size_t i = 0; i < points.n; i++)
 			for (size_t turn = 0;
-			     (pass = choose_pass(points.items[i].n_passes, deaths_limit(2), turn)); turn++) {
-				snprintf(fault, sizeof(fault), "%s:%zu", points.items[i].name, pass);
+			     (pass = choose_pass(points.items[i].n_passes, deaths_limit(2), turn));
+			     turn++) {
+				snprintf(fault, sizeof(fault), "%s:%zu", points.items[i].name,
+					 pass);
 				scene.victim = victim_start("entries", "3", NULL);
 				n_deaths += try_point(&scene, kind, fault, EITHER, NULL);
 				n_tries++;
@@ -259,8 +268,8 @@ Test(worker_death_guard, with_pads_on_stacks)
 				scene.victim =
 					victim_start(programs[program].program, "1", "30000", NULL);
 				victim_expect_above(scene.victim, "rounds", 0);
-				died = try_point(&scene, kind ? UPD_REVERT : UPD_APPLY, fault, GOES_ON,
-						 NULL);
+				died = try_point(&scene, kind ? UPD_REVERT : UPD_APPLY, fault,
+						 GOES_ON, NULL);
 				victim_free(scene.victim);
 			}
 			cr_assert(died, "%s is not passed in %s", fault, programs[program].program);

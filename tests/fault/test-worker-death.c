@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A worker is killed after every step by which it changes something, applying and reverting one, three and a thousand
- * functions, in one process and in two; and so is the worker that recovers. Each time the victims must go on at once,
- * each with one whole version; recovery must end in a state that is the same everywhere, that `status` tells truly, and in
- * which text, mappings and registers are what they were but for the redirects; and the same patch must go on and off
+ * A worker is killed after every step by which it changes something, applying and reverting one,
+ * three and a thousand functions, in one process and in two; and so is the worker that recovers.
+ * Each time the victims must go on at once, each with one whole version; recovery must end in a
+ * state that is the same everywhere, that `status` tells truly, and in which text, mappings and
+ * registers are what they were but for the redirects; and the same patch must go on and off
  * afterwards as if nothing had happened.
  *
- * Which points there are to die at is not written here: the request is carried through once with a trace.
+ * Which points there are to die at is not written here: the request is carried through once with a
+ * trace.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -46,12 +48,14 @@ static void trace(const struct road *road, struct passed_points *ret)
 }
 
 /*
- * Memory of ours may stay where the old version runs: after a revert always; in a group of which one member ran the new
- * version for a moment; and where a call to the program's unwinder was cut off.
+ * Memory of ours may stay where the old version runs: after a revert always; in a group of which
+ * one member ran the new version for a moment; and where a call to the program's unwinder was cut
+ * off.
  */
 static bool may_keep(const struct road *road)
 {
-	return road->kind == UPD_REVERT || road->n_processes > 1 || strcmp(road->program, "many") != 0;
+	return road->kind == UPD_REVERT || road->n_processes > 1 ||
+	       strcmp(road->program, "many") != 0;
 }
 
 /* Return: did the worker die? */
@@ -98,17 +102,20 @@ ParameterizedTest(struct road *road, worker_death, at_every_point)
 	need_root();
 	trace(road, &points);
 	for (size_t i = 0; i < points.n; i++)
-		for (size_t turn = 0; (pass = choose_pass(points.items[i].n_passes, limit, turn)); turn++) {
+		for (size_t turn = 0; (pass = choose_pass(points.items[i].n_passes, limit, turn));
+		     turn++) {
 			bool died = die_once(road, points.items[i].name, pass);
 
-			/* How often a thread is asked may differ from time to time, but not whether. */
-			cr_assert(died || pass > 1, "%s is not passed any more", points.items[i].name);
+			/* How often a thread is asked may differ from time to time, but not
+			 * whether. */
+			cr_assert(died || pass > 1, "%s is not passed any more",
+				  points.items[i].name);
 			n_deaths += died;
 			n_tries++;
 		}
 	cr_log_info("%s: %zu processes, %u functions, %s: %zu points, %zu deaths", road->program,
-		    road->n_processes, road->n_functions, road->kind == UPD_APPLY ? "apply" : "revert",
-		    points.n, n_deaths);
+		    road->n_processes, road->n_functions,
+		    road->kind == UPD_APPLY ? "apply" : "revert", points.n, n_deaths);
 	cr_assert_gt(n_deaths * 10, n_tries * 8, "only %zu deaths in %zu tries", n_deaths, n_tries);
 }
 
@@ -175,7 +182,8 @@ ParameterizedTest(struct relapse *relapse, worker_death, while_recovering)
 	scene_trace(&scene, UPD_RECOVER, &points);
 	scene_deinit(&scene);
 	for (size_t i = 0; i < points.n; i++)
-		for (size_t turn = 0; (pass = choose_pass(points.items[i].n_passes, limit, turn)); turn++)
+		for (size_t turn = 0; (pass = choose_pass(points.items[i].n_passes, limit, turn));
+		     turn++)
 			n_deaths += die_twice(relapse, points.items[i].name, pass);
 	cr_log_info("after %s: %zu points, %zu deaths", relapse->first, points.n, n_deaths);
 	cr_assert_geq(n_deaths, points.n);
@@ -216,7 +224,8 @@ static void collect(struct passed_points *all, const struct passed_points *some)
 	}
 }
 
-/* Every name in the sources is passed on one of the roads above, or known to be passed elsewhere. */
+/* Every name in the sources is passed on one of the roads above, or known to be passed
+ * elsewhere. */
 Test(worker_death, no_point_is_forgotten)
 {
 	struct passed_points all = { .n = 0 }, some;
@@ -238,7 +247,8 @@ Test(worker_death, no_point_is_forgotten)
 		scene_deinit(&scene);
 		collect(&all, &some);
 	}
-	snprintf(command, sizeof(command), "python3 '%s' ", source_path("tests/lint/check-fault-points.py"));
+	snprintf(command, sizeof(command), "python3 '%s' ",
+		 source_path("tests/lint/check-fault-points.py"));
 	snprintf(command + strlen(command), sizeof(command) - strlen(command), "'%s' --list",
 		 source_path("."));
 	names = popen(command, "r");
@@ -248,7 +258,8 @@ Test(worker_death, no_point_is_forgotten)
 
 		while (k < all.n && strcmp(all.items[k].name, name) != 0)
 			k++;
-		cr_expect(k < all.n || is_elsewhere(name), "nobody dies at the fault point %s", name);
+		cr_expect(k < all.n || is_elsewhere(name), "nobody dies at the fault point %s",
+			  name);
 	}
 	cr_assert_eq(pclose(names), 0);
 }

@@ -21,7 +21,8 @@ void trace_begin(char path[TRACE_PATH_BYTES]);
 void trace_end(const char *path, struct passed_points *ret);
 
 /*
- * Which passes to die at: all when there are no more than `limit`, else the first, the last and others evenly between.
+ * Which passes to die at: all when there are no more than `limit`, else the first, the last and
+ * others evenly between.
  * turn: from 0. Return: a pass from 1, or 0 when there are no more.
  */
 size_t choose_pass(size_t n_passes, size_t limit, size_t turn);

@@ -21,7 +21,8 @@ pid_t worker_start(const struct update *request, const char *fault)
 		update_run(&update);
 		for (size_t i = 0; i < update.n_pids; i++)
 			if (update.report.targets[i].code)
-				fprintf(stderr, "%s: %s\n", fault, update.report.targets[i].message);
+				fprintf(stderr, "%s: %s\n", fault,
+					update.report.targets[i].message);
 		_exit((int)update.report.targets[0].result);
 	}
 	return worker;

@@ -5,8 +5,8 @@
 #include "tests/support/update.h"
 
 /*
- * A request carried through in a process of its own, with DSUD_FAULT set: it stops, hangs or dies where it is told. What
- * does not go as its name says fails the test.
+ * A request carried through in a process of its own, with DSUD_FAULT set: it stops, hangs or dies
+ * where it is told. What does not go as its name says fails the test.
  */
 pid_t worker_start(const struct update *request, const char *fault);
 /* It has come to a point where it stops. */

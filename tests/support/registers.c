@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owns the comparison of a process's threads with themselves. Always holds: nothing of the code under test is used to look,
- * and a thread is let go before the next one is looked at. Refuses threads that cannot be stopped.
+ * Owns the comparison of a process's threads with themselves. Always holds: nothing of the code
+ * under test is used to look, and a thread is let go before the next one is looked at. Refuses
+ * threads that cannot be stopped.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -29,8 +30,9 @@
 #define XSTATE_MAX  16384
 
 /*
- * Of the image of xsave: which parts are in use, and what the kernel notes for itself. What a part that is not in use
- * holds is written out by the kernel, so whether it is in use makes no difference.
+ * Of the image of xsave: which parts are in use, and what the kernel notes for itself. What a part
+ * that is not in use holds is written out by the kernel, so whether it is in use makes no
+ * difference.
  */
 #define XSTATE_NOTES_START 464
 #define XSTATE_NOTES_END   576
@@ -61,13 +63,13 @@ static void await_quiet(pid_t pid, pid_t tid)
 		INJ_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 		size_t length = 0;
 
-		cr_assert(fd >= 0 && inj_read_full(fd, text, sizeof(text) - 1, &length) == 0, "%s: %s",
-			  path, strerror(errno));
+		cr_assert(fd >= 0 && inj_read_full(fd, text, sizeof(text) - 1, &length) == 0,
+			  "%s: %s", path, strerror(errno));
 		text[length] = '\0';
 		if (strtol(text, NULL, 10) == wanted && text[0] != 'r')
 			return;
-		cr_assert_gt(inj_remaining_ns(deadline_ns), 0, "thread %d does not come to rest: %s",
-			     (int)tid, text);
+		cr_assert_gt(inj_remaining_ns(deadline_ns), 0,
+			     "thread %d does not come to rest: %s", (int)tid, text);
 		sched_yield();
 	}
 }
@@ -77,7 +79,8 @@ static void read_stopped(struct thread *thread)
 	struct iovec part = {thread->xstate, sizeof(thread->xstate)};
 
 	cr_assert_eq(ptrace(PTRACE_GETREGS, thread->tid, NULL, &thread->general), 0);
-	cr_assert_eq(ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof(thread->mask), &thread->mask), 0);
+	cr_assert_eq(ptrace(PTRACE_GETSIGMASK, thread->tid, sizeof(thread->mask), &thread->mask),
+		     0);
 	cr_assert_eq(ptrace(PTRACE_GETREGSET, thread->tid, NT_X86_XSTATE, &part), 0);
 	thread->n_xstate = part.iov_len;
 	for (size_t i = XSTATE_NOTES_START; i < XSTATE_NOTES_END && i < thread->n_xstate; i++)
@@ -178,7 +181,8 @@ __attribute__((format(printf, 2, 3))) static void note(struct account *account, 
 	account->used += length > 0 ? (size_t)length : 0;
 }
 
-static void compare(struct account *account, const struct thread *a, const struct thread *b, bool ran)
+static void compare(struct account *account, const struct thread *a, const struct thread *b,
+		    bool ran)
 {
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(fields); i++) {
 		unsigned long long was, is;
@@ -194,8 +198,8 @@ static void compare(struct account *account, const struct thread *a, const struc
 		     (unsigned long long)a->mask, (unsigned long long)b->mask);
 	for (size_t i = 0; !ran && i < a->n_xstate && i < b->n_xstate; i++)
 		if (a->xstate[i] != b->xstate[i]) {
-			note(account, "thread %d: vector state at %zu: %02x -> %02x\n", (int)a->tid, i,
-			     a->xstate[i], b->xstate[i]);
+			note(account, "thread %d: vector state at %zu: %02x -> %02x\n", (int)a->tid,
+			     i, a->xstate[i], b->xstate[i]);
 			break;
 		}
 }

@@ -9,8 +9,8 @@
 #include "injector/base/cleanup.h"
 
 /*
- * Registers, vector state and signal mask of all threads of a quiet process: the main thread waits in read(2), all others
- * in pause(2). They are read with ptrace(2) of our own and let go at once.
+ * Registers, vector state and signal mask of all threads of a quiet process: the main thread waits
+ * in read(2), all others in pause(2). They are read with ptrace(2) of our own and let go at once.
  */
 struct registers;
 
@@ -22,8 +22,8 @@ INJ_DEFINE_GUARD(struct registers *, registers_free, registers_guard)
 
 /*
  * Compare thread by thread.
- * main_ran: the main thread went through other code meanwhile, so of its registers only those count that a function
- *   must keep, and where it waits. buffer: size bytes, a line for each difference.
+ * main_ran: the main thread went through other code meanwhile, so of its registers only those count
+ *   that a function must keep, and where it waits. buffer: size bytes, a line for each difference.
  * Return: number of differences.
  */
 size_t registers_diff(const struct registers *before, const struct registers *after, bool main_ran,

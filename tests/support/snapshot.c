@@ -218,7 +218,8 @@ size_t snapshot_diff(const struct snapshot *before, const struct snapshot *after
 	return snapshot_diff_but(before, after, options, NULL, NULL, buffer, size);
 }
 
-size_t snapshot_diff_but(const struct snapshot *before, const struct snapshot *after, unsigned options,
+size_t snapshot_diff_but(const struct snapshot *before, const struct snapshot *after,
+			 unsigned options,
 			 bool (*allowed)(void *context, const struct snapshot_change *change),
 			 void *context, char *buffer, size_t size)
 {

@@ -41,7 +41,8 @@ INJ_DEFINE_GUARD(struct snapshot *, snapshot_free, snapshot_guard)
 size_t snapshot_diff(const struct snapshot *before, const struct snapshot *after, unsigned options,
 		     char *buffer, size_t size);
 
-/* One difference: '-' a mapping that is gone, '+' a new one, '~' a run of changed bytes in a mapping of this name. */
+/* One difference: '-' a mapping that is gone, '+' a new one, '~' a run of changed bytes in a
+ * mapping of this name. */
 struct snapshot_change {
 	char sign;
 	struct inj_range range;
@@ -53,7 +54,8 @@ struct snapshot_change {
  * Compare, and leave out what somebody finds right.
  * allowed: true for a difference that shall be there. Everything else as snapshot_diff().
  */
-size_t snapshot_diff_but(const struct snapshot *before, const struct snapshot *after, unsigned options,
+size_t snapshot_diff_but(const struct snapshot *before, const struct snapshot *after,
+			 unsigned options,
 			 bool (*allowed)(void *context, const struct snapshot_change *change),
 			 void *context, char *buffer, size_t size);
 

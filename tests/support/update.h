@@ -7,8 +7,8 @@
 #include "protocols/update.h"
 
 /*
- * One request carried through in the test's own process, which becomes the tracer for the time. The report lives until
- * update_done(). A request that cannot even be reported fails the test.
+ * One request carried through in the test's own process, which becomes the tracer for the time. The
+ * report lives until update_done(). A request that cannot even be reported fails the test.
  */
 struct update {
 	enum upd_kind kind;
@@ -34,7 +34,8 @@ const struct upd_target *update_revert(struct update *update, const char *patch_
 const struct upd_target *update_status(struct update *update, pid_t pid);
 const struct upd_target *update_recover(struct update *update, pid_t pid);
 
-/* Assertions that print the target's own message when they fail; `target` may be a request that is made just now. */
+/* Assertions that print the target's own message when they fail; `target` may be a request that is
+ * made just now. */
 #define expect_result(target, wanted)                                                              \
 	do {                                                                                       \
 		const struct upd_target *expected_ = (target);                                     \

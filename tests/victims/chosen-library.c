@@ -7,7 +7,8 @@ static long far_plain(long x)
 	return x + 2;
 }
 
-/* Calls between functions of one file are those that a compiler may tamper with, so there are none. */
+/* Calls between functions of one file are those that a compiler may tamper with, so there are
+ * none. */
 static long (*choose_far(void))(long)
 {
 	return far_plain;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * chosen: functions that a resolver chooses when they are bound (IFUNC), in the program and, with LIBRARY, in a library of
- * which nothing is bound before its first call. Questions:
+ * chosen: functions that a resolver chooses when they are bound (IFUNC), in the program and, with
+ * LIBRARY, in a library of which nothing is bound before its first call. Questions:
  *   near      near_one(0) by name and by its address: "1 1"
  *   twins     two functions for which one implementation was chosen: "3 3"
  *   far       far_one(0) of the library: "2"

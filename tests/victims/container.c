@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * container WAY DIRECTORY PROGRAM: runs PROGRAM as the first process of pid, mount, network, IPC and host name spaces of its
- * own, with DIRECTORY as its root. WAY: pivot (nothing else is mounted there, as container managers do it), user (the same in
- * a user namespace), chroot. Libraries are looked for in /deep. Says "cannot" when the kernel does not let it.
+ * container WAY DIRECTORY PROGRAM: runs PROGRAM as the first process of pid, mount, network, IPC
+ *   and host name spaces of its
+ * own, with DIRECTORY as its root. WAY: pivot (nothing else is mounted there, as container managers
+ * do it), user (the same in a user namespace), chroot. Libraries are looked for in /deep. Says
+ * "cannot" when the kernel does not let it.
  */
 #include <sched.h>
 #include <signal.h>
@@ -34,8 +36,8 @@ static int split_off(const char *way)
 static int enter(const char *way, const char *directory)
 {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-	    mount(directory, directory, NULL, MS_BIND | MS_REC, NULL) != 0 || chdir(directory) != 0 ||
-	    mount("proc", "proc", "proc", 0, NULL) != 0)
+	    mount(directory, directory, NULL, MS_BIND | MS_REC, NULL) != 0 ||
+	    chdir(directory) != 0 || mount("proc", "proc", "proc", 0, NULL) != 0)
 		return -1;
 	if (strcmp(way, "chroot") == 0)
 		return chroot(".");

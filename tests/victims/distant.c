@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* distant: near() of the program adds 1, far_away() of its library adds 2 and counts. Questions: both, counted, quit. */
+/* distant: near() of the program adds 1, far_away() of its library adds 2 and counts. Questions:
+ * both, counted, quit. */
 #include "tests/victims/line.h"
 
 long near(long x);

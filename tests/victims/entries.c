@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * entries [N [handler | asleep]]: functions of assembly that begin in every way that matters to a redirect; each adds 1 to
- * its argument. N threads (default 2) call all of them all the time, or sleep for ever if `asleep`. `handler`: catches
- * SIGCONT.
+ * entries [N [handler | asleep]]: functions of assembly that begin in every way that matters to a
+ * redirect; each adds 1 to its argument. N threads (default 2) call all of them all the time, or
+ * sleep for ever if `asleep`. `handler`: catches SIGCONT.
  * Questions:
  *   NAME      what the function makes of 0
  *   rounds    how often the slowest thread came round
- *   wrong     how many calls of the threads returned neither what the old nor what the new version returns
+ *   wrong     how many calls of the threads returned neither what the old nor what the new
+ *             version returns
  *   conts     how many SIGCONT were caught
  *   quit
  */
@@ -20,7 +21,8 @@
 
 #define MAX_THREADS 64
 
-/* Only `short_one` and what follows it stand without a gap, so that there is nothing to jump through. */
+/* Only `short_one` and what follows it stand without a gap, so that there is nothing to jump
+ * through. */
 __asm__(".text\n"
 	".macro begin name\n"
 	".globl \\name\n"

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * forger: a program that makes up records of updates that never were, to mislead whoever reads them.
- * Questions: work: what work(41) returns; `forge KIND [ARGUMENT]`: "ok" when the forgery lies there; treasure: a word that
- * forged records claim to be code; quit.
+ * forger: a program that makes up records of updates that never were, to mislead whoever reads
+ *   them.
+ * Questions: work: what work(41) returns; `forge KIND [ARGUMENT]`: "ok" when the forgery lies
+ * there; treasure: a word that forged records claim to be code; quit.
  *   plain            a record that checks out, with one site at `treasure`
  *   checksum         one bit of it is wrong
  *   version          of a later format
- *   counts           records whose every count or offset is as large as it can be, with right checksums
+ *   counts           records whose every count or offset is as large as it can be, with right
+ *                    checksums
  *   strings          all names of 16384 sites are one string of 12 MiB
  *   candidates       3000 mappings of 16 MiB that look like records
  *   crowd            5000 sound records
@@ -125,8 +127,13 @@ static struct dsu_ledger_site *add_sites(struct forgery *made, uint32_t n)
 	made->head->n_sites = n;
 	for (uint32_t i = 0; i < n; i++) {
 		sites[i] = (struct dsu_ledger_site){
-			.address = (uintptr_t)&treasure, .size = 8, .replacement = (uintptr_t)work,
-			.replacement_size = 4, .stub = (uintptr_t)made->stubs, .stub_bytes = 8, .kind = 1,
+			.address = (uintptr_t)&treasure,
+			.size = 8,
+			.replacement = (uintptr_t)work,
+			.replacement_size = 4,
+			.stub = (uintptr_t)made->stubs,
+			.stub_bytes = 8,
+			.kind = 1,
 			.n_writes = 1,
 		};
 		sites[i].writes[0].address = (uintptr_t)&treasure;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * hot [N [US]]: N threads (default 1) that do nothing but call nap(), which sleeps US microseconds (default 20000) and
- * returns 1 in the first version: the function is on a stack nearly all the time. `version` answers what nap() returned
- * last in every thread, `rounds` how often the slowest thread came round, `stuck` starts a thread that stays in nap() for
- * ever, quit.
+ * hot [N [US]]: N threads (default 1) that do nothing but call nap(), which sleeps US microseconds
+ * (default 20000) and
+ * returns 1 in the first version: the function is on a stack nearly all the time. `version` answers
+ * what nap() returned last in every thread, `rounds` how often the slowest thread came round,
+ * `stuck` starts a thread that stays in nap() for ever, quit.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,7 +23,8 @@ static long n_threads = 1;
 static long nap_us = 20000;
 static volatile long version = 1;
 
-/* A call through a pointer: the caller knows nothing of the callee, as with any function of another file. */
+/* A call through a pointer: the caller knows nothing of the callee, as with any function of another
+ * file. */
 static long (*volatile call_nap)(long us) = nap;
 
 __attribute__((noinline)) long nap(long us)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * ipara: callers that know how their callee was compiled. Questions: check (a thousand calls of each, then ok or what
- * went wrong), quit.
+ * ipara: callers that know how their callee was compiled. Questions: check (a thousand calls of
+ * each, then ok or what went wrong), quit.
  */
 #include "tests/victims/line.h"
 
-/* A caller of assembly, for what no compiler can be made to do reliably: values in every register that triple() leaves
- * alone, live across the call, on a stack that is not aligned. Return: 0, or the number of what was lost. */
+/* A caller of assembly, for what no compiler can be made to do reliably: values in every register
+ * that triple() leaves alone, live across the call, on a stack that is not aligned. Return: 0, or
+ * the number of what was lost. */
 long strict_caller(long x);
 long triple(long x);
 __asm__(".text\n"
@@ -95,7 +96,8 @@ __attribute__((noinline, noclone)) static long walk(const volatile long *p)
 }
 
 /* Its seventh argument lies on the stack. */
-__attribute__((noinline, noclone)) static long seven(long a, long b, long c, long d, long e, long f, long g)
+__attribute__((noinline, noclone)) static long seven(long a, long b, long c, long d, long e, long f,
+						     long g)
 {
 	return a + b + c + d + e + f + g * spread;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A library of the victim `kept`: NAME_next() counts the calls of a thread in a variable that nobody else sees. */
+/* A library of the victim `kept`: NAME_next() counts the calls of a thread in a variable that
+ * nobody else sees. */
 #define JOIN(a, b) JOINED(a, b)
 #define JOINED(a, b) a##b
 #define NEXT JOIN(NAME, _next)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * kept: libraries with thread-local variables, one linked, one loaded later whose variables each thread gets on first use,
- * one loaded later that found room in the static block. Questions:
- *   WHO WHAT    what WHAT_next(0) says in a thread. WHO: main, other (a new thread), waiting (an old one, from before the
- *               libraries were loaded); WHAT: linked, loaded, fixed
+ * kept: libraries with thread-local variables, one linked, one loaded later whose variables each
+ * thread gets on first use, one loaded later that found room in the static block. Questions:
+ *   WHO WHAT    what WHAT_next(0) says in a thread. WHO: main, other (a new thread), waiting (an
+ *               old one, from before the libraries were loaded); WHAT: linked, loaded, fixed
  *   sum WHAT    WHAT_sum of the main thread
  *   quit
  */

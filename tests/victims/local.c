@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * local: counts calls of tick() per thread, in a thread-local variable of the program, and measures strings. Questions:
+ * local: counts calls of tick() per thread, in a thread-local variable of the program, and measures
+ *   strings. Questions:
  *   tick      call tick() in the main thread: its count
  *   other     call tick() twice in a new thread: its count, 2 in the first version
  *   mine      the main thread's variable

@@ -9,7 +9,8 @@
  *   mounts        a mount namespace of its own, in which its directory is hidden
  *   forks         forks all the time; the children call value() and tell
  * Says "cannot" instead of "ready" when the kernel has no such thing.
- * Questions: value; fork: pid of a new child, which answers `child` with its value; forks: how many children ended;
+ * Questions: value; fork: pid of a new child, which answers `child` with its value; forks: how many
+ * children ended;
  * wrong: how many of them saw nonsense; exec, exit: "ok", then half a second inside of
  * value(), from where the program becomes another one or ends; quit.
  */

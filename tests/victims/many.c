@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * many [THREADS]: a thousand functions f000 to f999, each of which adds its number, and THREADS threads (default 2) that
- * wait for ever with known values in their registers. Questions:
- *   versions  how many functions answer as the old, as the new version (which adds 100000 more), and otherwise
+ * many [THREADS]: a thousand functions f000 to f999, each of which adds its number, and THREADS
+ * threads (default 2) that wait for ever with known values in their registers. Questions:
+ *   versions  how many functions answer as the old, as the new version (which adds 100000 more),
+ *             and otherwise
  *   quit
  */
 #include <pthread.h>

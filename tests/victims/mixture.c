@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * mixture: compute(x) returns x + 1; beside it there are a private variable and two functions for new versions to use.
+ * mixture: compute(x) returns x + 1; beside it there are a private variable and two functions for
+ *   new versions to use.
  * Questions:
  *   compute   compute(0): "1"
  *   secret    the private variable: "7"

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * reborn [fixed]: starts itself anew, keeping its pid; `fixed`: without address randomisation, so that each life looks like
+ * reborn [fixed]: starts itself anew, keeping its pid; `fixed`: without address randomisation, so
+ * that each life looks like
  * the one before. Questions:
  *   value   what value() returns
  *   stay    starts a thread that stays inside of value()
  *   again   answers "ready" in the next life
- *   loop    answers "ok" and starts itself anew for ever, living for up to 20 ms, until the next question
+ *   loop    answers "ok" and starts itself anew for ever, living for up to 20 ms, until the next
+ *           question
  *   lives   how often it was born
  *   quit
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The library of the victim `versions`: answer() in two versions, of which V2 is the default, and retired() in two
- * versions, none of which is.
+ * The library of the victim `versions`: answer() in two versions, of which V2 is the default, and
+ * retired() in two versions, none of which is.
  */
 long answer_old(long x);
 long answer_now(long x);

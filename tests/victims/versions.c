@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * versions: a program with old and new users of a library that has two versions of its functions. Questions:
+ * versions: a program with old and new users of a library that has two versions of its functions.
+ *   Questions:
  *   answer    answer(0) of V1 and of V2: "1 2"
  *   retired   retired(0) of V1 and of V2: "10 20"
  *   ask       ask(0), a function of the program: "0"

@@ -47,8 +47,10 @@ static void note_register(struct inj_effect *effect, const ZydisDecodedOperand *
 	case ZYDIS_REGCLASS_GPR32:
 	case ZYDIS_REGCLASS_GPR64:
 		if (written)
-			effect->written.gprs |= (uint16_t)(1u << ZydisRegisterGetId(
-				ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, name)));
+			effect->written.gprs |=
+				(uint16_t)(1u
+					   << ZydisRegisterGetId(ZydisRegisterGetLargestEnclosing(
+						      ZYDIS_MACHINE_MODE_LONG_64, name)));
 		return;
 	case ZYDIS_REGCLASS_X87:
 	case ZYDIS_REGCLASS_MMX:

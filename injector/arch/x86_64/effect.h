@@ -35,7 +35,8 @@ struct inj_effect {
 	struct inj_registers written;
 	struct inj_registers wide; /* read or written beyond what xmm0 to xmm15 hold: vectors as
 				      ymm or zmm or above 15, and `other` */
-	bool tests_al;             /* `test %al,%al`, the first thing that a variadic function does */
+	bool tests_al;             /* `test %al,%al`, the first thing that a variadic function
+				      does */
 	enum inj_stack_move move;
 	int32_t down;
 	/* Farthest byte, counted from rsp or rbp before the instruction, of a memory operand or of

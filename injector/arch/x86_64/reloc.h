@@ -14,7 +14,8 @@ enum inj_reloc_kind {
 	INJ_RELOC_TLS_MODULE,     /* module id of S */
 	INJ_RELOC_TLS_OFFSET,     /* S + A inside the module's block */
 	INJ_RELOC_TLS_TP,         /* S + A from the thread pointer */
-	INJ_RELOC_TLS_DESCRIPTOR, /* a function and its argument that yield S + A from the pointer */
+	INJ_RELOC_TLS_DESCRIPTOR, /* a function and its argument that yield S + A from the
+				     pointer */
 	INJ_RELOC_UNSUPPORTED,
 };
 

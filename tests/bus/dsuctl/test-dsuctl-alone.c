@@ -60,7 +60,8 @@ Test(alone, output_that_cannot_be_written)
 		char command[1024];
 		int status;
 
-		snprintf(command, sizeof(command), "'%s/dsuctl/dsuctl' %s inspect '%s' > /dev/full 2>&1",
+		snprintf(command, sizeof(command),
+			 "'%s/dsuctl/dsuctl' %s inspect '%s' > /dev/full 2>&1",
 			 getenv("DSU_BUILD_ROOT"), arguments[i],
 			 build_path("tests/patches/link/plain.so"));
 		status = system(command);

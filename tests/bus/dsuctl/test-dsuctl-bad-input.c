@@ -69,7 +69,8 @@ struct words {
 static void expect_words(const struct cli *cli, const json_t *document, struct words words)
 {
 	const json_t *target = json_array_get(json_object_get(document, "targets"), 0);
-	const char *message = json_string_value(json_object_get(target ? target : document, "message"));
+	const char *message =
+		json_string_value(json_object_get(target ? target : document, "message"));
 
 	cr_assert_not_null(message, "%s", cli->out);
 	cr_expect(strstr(message, words.what), "\"%s\" is not in: %s", words.what, message);
@@ -129,8 +130,9 @@ static void expect_untouched(const char *patch, const char *error, struct words 
 
 Test(bad_input, no_function_of_that_name)
 {
-	expect_untouched(build_path(PATCH("absent")), "NoSuchSymbol",
-			 WORDS("no function no_such_function in awkward", "Check the name with `nm`"));
+	expect_untouched(
+		build_path(PATCH("absent")), "NoSuchSymbol",
+		WORDS("no function no_such_function in awkward", "Check the name with `nm`"));
 }
 
 Test(bad_input, two_of_that_name)
@@ -233,7 +235,8 @@ Test(bad_input, never_applied)
 
 	json_t *document = cli_expect_target(&cli, "refused", "NotApplied");
 
-	expect_words(&cli, document, WORDS("awkward-answer is not active", "`dsuctl status` lists"));
+	expect_words(&cli, document,
+		     WORDS("awkward-answer is not active", "`dsuctl status` lists"));
 	json_decref(document);
 	snapshot_expect_same(before, SNAPSHOT_EXACT);
 }

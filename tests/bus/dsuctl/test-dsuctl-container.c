@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A target in a container, the daemon outside: its pid is another one there, its files are elsewhere, and at their paths the
- * host has other ones.
+ * A target in a container, the daemon outside: its pid is another one there, its files are
+ * elsewhere, and at their paths the host has other ones.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -28,9 +28,9 @@ static const char *make_root(const struct bus_fixture *fixture)
 
 	snprintf(root, sizeof(root), "%s/root", fixture->directory);
 	snprintf(command, sizeof(command),
-		 "set -e; mkdir -p '%s' && cd '%s' && mkdir -p proc lib64 deep usr/bin && cp '%s' .%s && "
-		 "cp -L /lib64/ld-linux-x86-64.so.2 lib64 && "
-		 "for f in $(ldd '%s' | sed -n 's/.*=> \\(\\/[^ ]*\\).*/\\1/p'); do cp -L $f deep; done",
+		 "set -e; mkdir -p '%s' && cd '%s' && mkdir -p proc lib64 deep usr/bin && cp '%s' "
+		 ".%s && cp -L /lib64/ld-linux-x86-64.so.2 lib64 && for f in $(ldd '%s' | sed -n "
+		 "'s/.*=> \\(\\/[^ ]*\\).*/\\1/p'); do cp -L $f deep; done",
 		 root, root, build_path("tests/bus/dsuctl/awkward"), PROGRAM,
 		 build_path("tests/bus/dsuctl/awkward"));
 	cr_assert_eq(system(command), 0);

@@ -80,8 +80,9 @@ Test(hold_thread, a_mark_stays_with_its_thread)
 		}
 	victim_expect_above(victim, "laps", victim_ask_number(victim, "laps"));
 	victim_expect(victim, "wrong", "nothing");
-	cr_expect_eq(inj_thread_set_gs_base(tracer, hold_thread(tracer, process, tids[0]), 0, ~0ull / 3),
-		     -EIO);
+	cr_expect_eq(
+		inj_thread_set_gs_base(tracer, hold_thread(tracer, process, tids[0]), 0, ~0ull / 3),
+		-EIO);
 	inj_tracer_release(tracer, NULL);
 	victim_quit(victim);
 }
@@ -120,8 +121,9 @@ Test(hold_thread, there_is_no_such_thread)
 	struct inj_hold *hold = NULL;
 	struct inj_why why = {0};
 
-	cr_expect_eq(inj_tracer_hold_thread(tracer, process, getpid(), inj_now_ns() + SECOND, SECOND,
-					    &hold, &why), -ESRCH, "%s", why.text);
+	cr_expect_eq(inj_tracer_hold_thread(tracer, process, getpid(), inj_now_ns() + SECOND,
+					    SECOND, &hold, &why),
+		     -ESRCH, "%s", why.text);
 	cr_expect_null(hold);
 	victim_expect_above(victim, "slowest", victim_ask_number(victim, "slowest"));
 	cr_expect_eq(base_of(tracer, process, victim->pid), 0);

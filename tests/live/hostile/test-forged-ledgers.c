@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Targets that make up what we remember in them. Whatever they forge: we come back soon and small, what we say can be
- * shown, nobody but the target itself is changed, and where the forgery is not believed the target can be patched.
+ * Targets that make up what we remember in them. Whatever they forge: we come back soon and small,
+ * what we say can be shown, nobody but the target itself is changed, and where the forgery is not
+ * believed the target can be patched.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -154,7 +155,8 @@ static void write_control(const char *path, uint64_t ledger)
 	cr_assert_eq(ftruncate(fd, 4096), 0);
 }
 
-/* Recovery notes in the control page what became of an update; here that page is a file of root's. */
+/* Recovery notes in the control page what became of an update; here that page is a file of
+ * root's. */
 Test(forged, a_file_that_the_target_may_not_write_is_not_written_for_it)
 {
 	UPDATE update = {};

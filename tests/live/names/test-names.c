@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * New code has names in gdb and perf, taken from nothing but the process; and the process runs on afterwards.
+ * New code has names in gdb and perf, taken from nothing but the process; and the process runs on
+ * afterwards.
  */
 #include <criterion/criterion.h>
 #include <ftw.h>
@@ -68,8 +69,10 @@ static void gdb(const struct victim *victim, const char *commands)
 	char script[512];
 
 	snprintf(script, sizeof(script), "%s", build_path("dsud/data/names/dsu-gdb.py"));
-	cr_assert_eq(shell("exec timeout 60 gdb -nx -batch -iex 'set debuginfod enabled off' -iex 'source %s' -p %d %s "
-			   "</dev/null 2>&1", script, victim->pid, commands), 0, "%s", output);
+	cr_assert_eq(shell("exec timeout 60 gdb -nx -batch -iex 'set debuginfod enabled off' -iex "
+			   "'source %s' -p %d %s </dev/null 2>&1",
+			   script, victim->pid, commands),
+		     0, "%s", output);
 }
 
 static int make_symfs(pid_t pid)
@@ -145,7 +148,8 @@ Test(names, gdb_stub_and_helper)
 	start_updated(&update, victim, PATCH("hot-spin"));
 	gdb(victim, "-ex 'info address nap_spin' -ex \"info symbol &'dsu stub of nap'\" "
 		    "-ex 'info functions hot-spin' -ex 'thread apply all bt'");
-	expect_lines("Symbol \"nap_spin\" is at 0x", "dsu stub of nap in section .text", "hot-spin+0x");
+	expect_lines("Symbol \"nap_spin\" is at 0x", "dsu stub of nap in section .text",
+		     "hot-spin+0x");
 	expect_lines("run", "start_thread");
 	expect_alive(victim, "4");
 }
@@ -163,8 +167,10 @@ Test(names, gdb_stacked)
 	update_done(&update);
 	update = (struct update){};
 	start_updated(&update, victim, PATCH("hot-v3"));
-	gdb(victim, "-ex 'info address nap_v2' -ex 'info address nap_v3' -ex 'thread apply all bt'");
-	expect_lines("Symbol \"nap_v2\" is at 0x", "Symbol \"nap_v3\" is at 0x", "nap_v3", "run", "start_thread");
+	gdb(victim,
+	    "-ex 'info address nap_v2' -ex 'info address nap_v3' -ex 'thread apply all bt'");
+	expect_lines("Symbol \"nap_v2\" is at 0x", "Symbol \"nap_v3\" is at 0x", "nap_v3", "run",
+		     "start_thread");
 	expect_alive(victim, "3");
 }
 
@@ -182,11 +188,14 @@ Test(names, gdb_next_process)
 	plain = victim_start("hot", "1", NULL);
 	start_updated(&update, victim, PATCH("hot-v2"));
 	snprintf(commands, sizeof(commands),
-		 "-ex 'info functions nap_v' -ex detach -ex 'attach %d' -ex 'echo next\\n' -ex 'info functions nap_v' "
-		 "-ex 'echo last\\n' -ex detach -ex 'attach %d' -ex 'info functions nap_v'", plain->pid, victim->pid);
+		 "-ex 'info functions nap_v' -ex detach -ex 'attach %d' -ex 'echo next\\n' -ex "
+		 "'info functions nap_v' "
+		 "-ex 'echo last\\n' -ex detach -ex 'attach %d' -ex 'info functions nap_v'",
+		 plain->pid, victim->pid);
 	gdb(victim, commands);
 	expect_lines("nap_v2", "next", "All functions matching", "last", "nap_v2");
-	cr_assert_gt(strstr(strstr(output, "\nnext") + 1, "nap_v2"), strstr(output, "\nlast"), "%s", output);
+	cr_assert_gt(strstr(strstr(output, "\nnext") + 1, "nap_v2"), strstr(output, "\nlast"), "%s",
+		     output);
 	expect_alive(victim, "2");
 	expect_alive(plain, "1");
 }
@@ -200,15 +209,19 @@ Test(names, perf_report, .init = make_directory, .fini = remove_directory)
 	need_program("perf", "linux-perf");
 	victim = victim_start("hot", "1", NULL);
 	start_updated(&update, victim, PATCH("hot-spin"));
-	need(shell("perf record -q -e cpu-clock -p %d -o %s/data -- sleep 1 2>&1", victim->pid, directory) == 0,
+	need(shell("perf record -q -e cpu-clock -p %d -o %s/data -- sleep 1 2>&1", victim->pid,
+		   directory) == 0,
 	     "perf cannot record here: %s", output);
 	cr_assert_eq(make_symfs(victim->pid), 0, "%s", output);
-	cr_assert_eq(shell("perf report -i %s/data --stdio --sort symbol --symfs %s/symfs 2>/dev/null", directory,
-			   directory), 0);
+	cr_assert_eq(
+		shell("perf report -i %s/data --stdio --sort symbol --symfs %s/symfs 2>/dev/null",
+		      directory, directory),
+		0);
 	expect_lines("nap_spin");
 	expect_lines("hot-spin+0x");
-	cr_assert_eq(shell("perf annotate -i %s/data --stdio --symfs %s/symfs nap_spin 2>/dev/null", directory,
-			   directory), 0);
+	cr_assert_eq(shell("perf annotate -i %s/data --stdio --symfs %s/symfs nap_spin 2>/dev/null",
+			   directory, directory),
+		     0);
 	expect_lines("<nap_spin>", "ret");
 	cr_assert_eq(make_symfs(victim->pid), 1);
 	expect_lines("is not empty");
@@ -226,7 +239,8 @@ Test(names, perf_without_update, .init = make_directory, .fini = remove_director
 	expect_alive(victim, "1");
 }
 
-/* A memfd of the right name with nonsense in it: a sentence, no name, no harm. The test is its own hostile target. */
+/* A memfd of the right name with nonsense in it: a sentence, no name, no harm. The test is its own
+ * hostile target. */
 Test(names, forged_record, .init = make_directory, .fini = remove_directory)
 {
 	static const char magic[] = "DSUKLGR1\1\0\0";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Callers that rely on how their callee was compiled: registers that it left alone, a stack that it did not need aligned.
- * The victim checks its own results.
+ * Callers that rely on how their callee was compiled: registers that it left alone, a stack that it
+ * did not need aligned. The victim checks its own results.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -100,7 +100,8 @@ Test(callers, that_pass_arguments_on_the_stack_are_named)
 	victim_expect(victim, "check", "ok");
 }
 
-/* Nothing to keep when all callers are replaced, too; then arguments on the stack are no hindrance either. */
+/* Nothing to keep when all callers are replaced, too; then arguments on the stack are no hindrance
+ * either. */
 Test(callers, that_come_along_need_nothing)
 {
 	UPDATE update = {};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Functions that are chosen at run time (IFUNC): the chosen code changes for all callers, or the refusal says why not. */
+/* Functions that are chosen at run time (IFUNC): the chosen code changes for all callers, or the
+ * refusal says why not. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
@@ -14,7 +15,7 @@
 
 ParameterizedTestParameters(chosen, of_the_program)
 {
-	static char programs[][24] = { "chosen", "chosen-nopie", "chosen-static", "chosen-stripped" };
+	static char programs[][24] = {"chosen", "chosen-nopie", "chosen-static", "chosen-stripped"};
 
 	return cr_make_param_array(char[24], programs, INJ_ARRAY_LENGTH(programs));
 }

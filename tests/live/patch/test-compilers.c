@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The same patch made by different compilers with different options: its new code does the same in every program. */
+/* The same patch made by different compilers with different options: its new code does the same in
+ * every program. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdio.h>
@@ -39,7 +40,8 @@ ParameterizedTestParameters(compilers, a_bit_of_everything)
 	return cr_make_param_array(struct making, makings, INJ_ARRAY_LENGTH(makings));
 }
 
-/* Each piece that works is a digit: libc, weak and hidden names, tables, constants, private data of the target. */
+/* Each piece that works is a digit: libc, weak and hidden names, tables, constants, private data of
+ * the target. */
 ParameterizedTest(struct making *making, compilers, a_bit_of_everything)
 {
 	static const char *const programs[] = { "mixture", "mixture-nopie", "mixture-static" };
@@ -54,7 +56,8 @@ ParameterizedTest(struct making *making, compilers, a_bit_of_everything)
 		for (int round = 0; round < 2; round++) {
 			expect_result(update_apply(&update, patch, victim->pid), UPD_APPLIED);
 			victim_expect(victim, "compute", "11111111");
-			expect_result(update_revert(&update, "mixture-v2", victim->pid), UPD_REVERTED);
+			expect_result(update_revert(&update, "mixture-v2", victim->pid),
+				      UPD_REVERTED);
 			victim_expect(victim, "compute", "1");
 		}
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Functions of which there is more than one: inlined, cloned, split, merged. What a redirect at the entry would miss, or
- * would change besides, is refused by name, and accepted when the patch deals with all of it.
+ * Functions of which there is more than one: inlined, cloned, split, merged. What a redirect at the
+ * entry would miss, or would change besides, is refused by name, and accepted when the patch deals
+ * with all of it.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -33,8 +34,16 @@ static struct refusal refusals[] = {
 	{"copies-gold", PATCH("inner"), "inner", INJ_INLINED, {"host_one", "host_two"}},
 	{"copies-lld", PATCH("inner"), "inner", INJ_INLINED, {"host_one", "host_two"}},
 	{"copies-lto", PATCH("inner"), "inner", INJ_INLINED, {"host_one", "host_two"}},
-	{"copies", PATCH("scaled"), "scaled", INJ_INLINED, {"scaled.constprop.0", "scale_by_three"}},
-	{"copies-plain", PATCH("scaled"), "scaled", INJ_INLINED, {"scaled.constprop.0", "scale_by_three"}},
+	{"copies",
+	 PATCH("scaled"),
+	 "scaled",
+	 INJ_INLINED,
+	 {"scaled.constprop.0", "scale_by_three"}},
+	{"copies-plain",
+	 PATCH("scaled"),
+	 "scaled",
+	 INJ_INLINED,
+	 {"scaled.constprop.0", "scale_by_three"}},
 	{"copies-split", PATCH("scaled"), "scaled", INJ_INLINED, {"scaled.constprop.0"}},
 	{"copies", PATCH("shrunk"), "shrunk", INJ_NO_SUCH_SYMBOL, {"shrunk.isra.0"}},
 	{"copies", PATCH("parted"), "parted", INJ_INLINED, {"call_parted", "call_parted_again"}},
@@ -130,14 +139,16 @@ Test(copies, what_cannot_be_seen_is_said)
 
 	need_root();
 	victim = victim_start("copies-plain", NULL);
-	cr_expect(has_note(update_check(&update, PATCH("aliased"), victim->pid), "no debug information"));
+	cr_expect(has_note(update_check(&update, PATCH("aliased"), victim->pid),
+			   "no debug information"));
 	cr_expect(has_note(update_check(&update, PATCH("aliased"), victim->pid), "also_aliased"));
 }
 
 /* A thread waits in the part for what rarely happens: the function is live. */
 ParameterizedTestParameters(copies, cold_parts_are_watched)
 {
-	static char programs[][24] = { "copies", "copies-plain", "copies-split", "copies-exported", "copies-lto" };
+	static char programs[][24] = {"copies", "copies-plain", "copies-split", "copies-exported",
+				      "copies-lto"};
 
 	return cr_make_param_array(char[24], programs, INJ_ARRAY_LENGTH(programs));
 }

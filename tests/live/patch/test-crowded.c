@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Programs that map memory all the time, beside their libraries, where the kernel puts the next mapping and where a patch
- * for a library has to lie: whoever comes second looks for another place, and nobody loses anything.
+ * Programs that map memory all the time, beside their libraries, where the kernel puts the next
+ * mapping and where a patch
+ * for a library has to lie: whoever comes second looks for another place, and nobody loses
+ *   anything.
  */
 #include <criterion/criterion.h>
 

@@ -28,8 +28,9 @@ ParameterizedTest(char program[16], distant, program_and_library_at_once)
 		char counted[64];
 
 		victim_expect(victim, "both", "1 2");
-		expect_result(update_apply(&update, "tests/patches/traits/distant-v2.so", victim->pid),
-			      UPD_APPLIED);
+		expect_result(
+			update_apply(&update, "tests/patches/traits/distant-v2.so", victim->pid),
+			UPD_APPLIED);
 		cr_assert_eq(update.report.targets[0].n_functions, 2);
 		victim_expect(victim, "both", "1000 2002");
 		/* Once by the old version, ten by the new one. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Functions that begin in every odd way: what can be redirected works before, during and after, what cannot is refused by
- * name. Where the redirect is not one store, the dead man's switch that protects it is not to be seen from outside.
+ * Functions that begin in every odd way: what can be redirected works before, during and after,
+ * what cannot is refused by name. Where the redirect is not one store, the dead man's switch that
+ * protects it is not to be seen from outside.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -30,8 +31,9 @@ static const char *patch_for(const char *function)
 
 ParameterizedTestParameters(entries, come_and_go)
 {
-	static char functions[][16] = { "plain",   "tiny",     "looping", "winding",   "marked",  "calling",
-					"relative", "leaping", "branching", "crossing", "crowded" };
+	static char functions[][16] = {"plain",	    "tiny",	"looping",  "winding",
+				       "marked",    "calling",	"relative", "leaping",
+				       "branching", "crossing", "crowded"};
 
 	return cr_make_param_array(char[16], functions, INJ_ARRAY_LENGTH(functions));
 }
@@ -86,7 +88,8 @@ Test(entries, too_short_is_refused)
 	victim_expect(victim, "short_one", "1");
 }
 
-/* In a process of its own, so that whatever the victim's parent can wait for is the victim's doing. */
+/* In a process of its own, so that whatever the victim's parent can wait for is the victim's
+ * doing. */
 static int run_apart(enum upd_kind kind, const char *patch, pid_t pid)
 {
 	UPDATE update = {};
@@ -109,7 +112,8 @@ static void expect_no_event(pid_t pid)
 {
 	int status = 0;
 
-	cr_assert_eq(waitpid(pid, &status, WNOHANG | WUNTRACED | WCONTINUED), 0, "event %x", status);
+	cr_assert_eq(waitpid(pid, &status, WNOHANG | WUNTRACED | WCONTINUED), 0, "event %x",
+		     status);
 }
 
 ParameterizedTestParameters(entries, switch_is_invisible)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Unwinding through patched functions with the target's own unwinder: exceptions thrown by, passing through and caught
- * inside of old and new code, and the cancellation of threads, while patches come and go.
+ * Unwinding through patched functions with the target's own unwinder: exceptions thrown by, passing
+ * through and caught inside of old and new code, and the cancellation of threads, while patches
+ * come and go.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -67,7 +68,8 @@ ParameterizedTest(char program[24], exceptions, come_and_go)
 	cr_assert_eq(victim_quit(victim), 0);
 }
 
-/* The function is on the stack nearly always, and mostly an exception is under way to its caller, who has the handler. */
+/* The function is on the stack nearly always, and mostly an exception is under way to its caller,
+ * who has the handler. */
 Test(exceptions, under_way_nearly_always)
 {
 	UPDATE update = { .timeout_s = 30 };
@@ -117,7 +119,8 @@ ParameterizedTest(char program[16], exceptions, threads_are_caught_as_they_leave
 	}
 }
 
-/* One thread never leaves, so the others run into pads all the time, returning and throwing, until the deadline. */
+/* One thread never leaves, so the others run into pads all the time, returning and throwing, until
+ * the deadline. */
 Test(exceptions, pads_that_lead_to_nothing)
 {
 	UPDATE update = { .timeout_s = 1 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Programs in odd circumstances: stopped, sandboxed, deleted, in namespaces, without privileges, forking, and those that
- * end or become another program in the middle.
+ * Programs in odd circumstances: stopped, sandboxed, deleted, in namespaces, without privileges,
+ * forking, and those that end or become another program in the middle.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -162,7 +162,8 @@ Test(guests, children_keep_what_their_parents_lose)
 	victim_expect(victim, "child", "1");
 }
 
-/* One that forks all the time, whose children call the function and say when it returns nonsense. */
+/* One that forks all the time, whose children call the function and say when it returns
+ * nonsense. */
 Test(guests, forking_meanwhile)
 {
 	UPDATE update = {};
@@ -214,7 +215,8 @@ ParameterizedTestParameters(guests, gone_in_the_middle)
 	return cr_make_param_array(char[8], ends, INJ_ARRAY_LENGTH(ends));
 }
 
-/* The second one is inside of the function until it ends or becomes another program, so the update waits for it. */
+/* The second one is inside of the function until it ends or becomes another program, so the update
+ * waits for it. */
 ParameterizedTest(char end[8], guests, gone_in_the_middle)
 {
 	UPDATE update = { .kind = UPD_APPLY, .patch = PATCH, .timeout_s = 20 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Code that somebody else has changed is left alone, and told: before the update, and between its plan and its commit,
- * where the jump goes as well as behind it, in what the stub has copied.
+ * Code that somebody else has changed is left alone, and told: before the update, and between its
+ * plan and its commit, where the jump goes as well as behind it, in what the stub has copied.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -36,7 +36,8 @@ static inj_addr find_chilled(pid_t pid)
 	cr_assert_eq(inj_process_open(pid, &process, &why), 0, "%s", why.text);
 	cr_assert_eq(inj_maps_read(process, &maps, &why), 0, "%s", why.text);
 	cr_assert_eq(inj_modules_load(process, maps, &modules, &why), 0, "%s", why.text);
-	cr_assert_eq(inj_resolve_function(modules, NULL, NULL, "chilled", &symbol, &why), 0, "%s", why.text);
+	cr_assert_eq(inj_resolve_function(modules, NULL, NULL, "chilled", &symbol, &why), 0, "%s",
+		     why.text);
 	inj_modules_free(modules);
 	inj_maps_free(maps);
 	inj_process_close(process);

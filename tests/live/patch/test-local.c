@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * New code that uses the program's thread-local and ordinary variables, in every access model of the compiler, and the
- * functions that the C library chooses for the processor.
+ * New code that uses the program's thread-local and ordinary variables, in every access model of
+ * the compiler, and the functions that the C library chooses for the processor.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -17,7 +17,7 @@
 
 TestSuite(local, .timeout = 120);
 
-static const char *const programs[] = { "local", "local-nopie", "local-static", "local-static-pie" };
+static const char *const programs[] = {"local", "local-nopie", "local-static", "local-static-pie"};
 
 ParameterizedTestParameters(local, variables_of_the_program)
 {
@@ -38,8 +38,8 @@ ParameterizedTest(char model[8], local, variables_of_the_program)
 
 		/* A static program has no __tls_get_addr() for this model to call. */
 		if (strcmp(model, "gd") == 0 && strstr(programs[i], "-static")) {
-			expect_refusal(update_apply(&update, patch, victim->pid), INJ_NO_SUCH_SYMBOL,
-				       "__tls_get_addr");
+			expect_refusal(update_apply(&update, patch, victim->pid),
+				       INJ_NO_SUCH_SYMBOL, "__tls_get_addr");
 			victim_expect(victim, "tick", "1");
 			continue;
 		}
@@ -64,7 +64,8 @@ struct kept {
 	bool refused;
 };
 
-/* In a thread from before the library came, in the main thread and in new ones; private and exported variables. */
+/* In a thread from before the library came, in the main thread and in new ones; private and
+ * exported variables. */
 ParameterizedTestParameters(local, variables_of_libraries)
 {
 	static struct kept cases[] = {

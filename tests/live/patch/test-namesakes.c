@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Static functions and variables of one name in two files: chosen by file, or refused with the choice. */
+/* Static functions and variables of one name in two files: chosen by file, or refused with the
+ * choice. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <string.h>

@@ -30,8 +30,10 @@ static enum heads heads_of(const struct inj_process *process, const struct inj_l
 	size_t n_jumps = 0;
 	uint64_t test;
 
-	cr_assert_eq(inj_stub_test(ledger->record->control + offsetof(struct dsu_control, generation),
-				   false, &test), 0);
+	cr_assert_eq(
+		inj_stub_test(ledger->record->control + offsetof(struct dsu_control, generation),
+			      false, &test),
+		0);
 	cr_assert_gt(ledger->record->n_sites, 0);
 	for (size_t i = 0; i < ledger->record->n_sites; i++) {
 		uint8_t head[INJ_STUB_HEAD_BYTES];
@@ -137,7 +139,8 @@ Test(promotion, may_have_been_taken_back)
 	victim_expect(victim, "both", OLD_ANSWER);
 }
 
-/* The old road of a promoted stub stays as it was: who reverts without demoting would run new code. */
+/* The old road of a promoted stub stays as it was: who reverts without demoting would run new
+ * code. */
 Test(promotion, ends_before_the_old_generation)
 {
 	UPDATE update = {};

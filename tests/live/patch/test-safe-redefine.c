@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The protocol safe-redefine on live programs: what their clients see before, during and after, and what is left in them.
+ * The protocol safe-redefine on live programs: what their clients see before, during and after, and
+ * what is left in them.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -60,7 +61,8 @@ ParameterizedTest(char program[24], safe_redefine, every_kind_of_program)
 		victim_expect(victim, "greet", "hello");
 		expect_running(victim);
 	}
-	/* The program's own code is what it was, byte for byte; only our own mappings were added. */
+	/* The program's own code is what it was, byte for byte; only our own mappings were
+	 * added. */
 	char difference[4096];
 
 	snapshot_diff(before, snapshot_take(victim->pid), SNAPSHOT_DATA, difference,
@@ -123,7 +125,8 @@ Test(safe_redefine, stacked)
 	victim_expect(victim, "greet", "hello");
 }
 
-/* The function is on a stack nearly always; polling would meet the gap once in thousands of attempts. */
+/* The function is on a stack nearly always; polling would meet the gap once in thousands of
+ * attempts. */
 Test(safe_redefine, function_that_is_nearly_always_running)
 {
 	UPDATE update = {};
@@ -173,7 +176,8 @@ Test(safe_redefine, blocked_leaves_everything_as_it_was)
 	victim_expect(victim, "version", "1");
 }
 
-/* Who is certainly inside may come out; of a stack that cannot be walked nobody knows, however long one waits. */
+/* Who is certainly inside may come out; of a stack that cannot be walked nobody knows, however long
+ * one waits. */
 Test(safe_redefine, stacks_that_cannot_be_walked)
 {
 	static const struct {

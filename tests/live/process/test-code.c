@@ -40,7 +40,8 @@ static void set_up(void)
 	for (size_t i = 0; i < N_PIECES; i++) {
 		struct inj_code_write *piece = &pieces[i];
 
-		*piece = (struct inj_code_write){ .address = (inj_addr)area + i * STRIDE, .n = STRIDE };
+		*piece = (struct inj_code_write){.address = (inj_addr)area + i * STRIDE,
+						 .n = STRIDE};
 		memcpy(piece->before, before + i * STRIDE, STRIDE);
 		memset(piece->after, (int)(i % 251), STRIDE);
 	}

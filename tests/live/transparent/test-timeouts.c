@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Programs whose threads wait with timeouts of all kinds, updated again and again: the timeouts come when they should,
- * though every update interrupts the calls and ends long before them.
+ * Programs whose threads wait with timeouts of all kinds, updated again and again: the timeouts
+ * come when they should, though every update interrupts the calls and ends long before them.
  */
 #include <criterion/criterion.h>
 #include <sys/wait.h>
@@ -109,7 +109,8 @@ Test(timeouts, do_not_come_when_nobody_keeps_them)
 	victim_expect(victim, "late", "-1");
 }
 
-/* However many requests there were, one process in the end waits for a call that lasts for hours. */
+/* However many requests there were, one process in the end waits for a call that lasts for
+ * hours. */
 Test(timeouts, one_stays_for_all)
 {
 	static struct keepers keepers;

@@ -4,7 +4,10 @@
 
 DSU_NEW static __attribute__((noinline)) long along_v2(long x)
 {
-	__asm__ volatile("mov $-1,%%rcx; mov %%rcx,%%rdx; mov %%rcx,%%rsi" : : : "rcx", "rdx", "rsi");
+	__asm__ volatile("mov $-1,%%rcx; mov %%rcx,%%rdx; mov %%rcx,%%rsi"
+			 :
+			 :
+			 : "rcx", "rdx", "rsi");
 	return x ^ 21;
 }
 
@@ -13,8 +16,8 @@ DSU_NEW static long call_along_v2(long x)
 	return along_v2(x) + 49 * x;
 }
 
-DSU_NEW static __attribute__((noinline)) long seven_v2(long a, long b, long c, long d, long e, long f,
-						       long g)
+DSU_NEW static __attribute__((noinline)) long seven_v2(long a, long b, long c, long d, long e,
+						       long f, long g)
 {
 	return a + b + c + d + e + f + g * 7;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Stands above version 2; does what the old functions do, as the ABI has it: no register is spared, and the stack is used as aligned. */
+/* Stands above version 2; does what the old functions do, as the ABI has it: no register is spared,
+ * and the stack is used as aligned. */
 #include <dsu/patch.h>
 
 #define RUIN                                                                                      \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * New versions for the victim `copies`, which return a thousand more. Alone: the one function COPY; with ALONG also
- * those that hold copies of it or are called in its place.
+ * New versions for the victim `copies`, which return a thousand more. Alone: the one function COPY;
+ * with ALONG also those that hold copies of it or are called in its place.
  */
 #include <dsu/patch.h>
 

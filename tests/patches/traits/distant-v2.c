@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One patch for a program and its library, which lie further apart than a jump reaches; each uses the other's data. */
+/* One patch for a program and its library, which lie further apart than a jump reaches; each uses
+ * the other's data. */
 #include <dsu/patch.h>
 
 extern int asked;

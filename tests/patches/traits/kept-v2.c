@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* For one library of the victim `kept`, called NAME; uses a variable that is private there and one that is not. */
+/* For one library of the victim `kept`, called NAME; uses a variable that is private there and one
+ * that is not. */
 #include <dsu/patch.h>
 
 #define TEXT(a) TEXT_(a)

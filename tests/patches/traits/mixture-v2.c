@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A bit of everything that compilers and linkers treat in ways of their own. Each piece that works adds its decimal digit:
- * compute_v2(0) is 11111111. The other half is in mixture-more.c.
+ * A bit of everything that compilers and linkers treat in ways of their own. Each piece that works
+ * adds its decimal digit: compute_v2(0) is 11111111. The other half is in mixture-more.c.
  */
 #include <dsu/patch.h>
 #include <stddef.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * New code that calls a library with two versions. With LINKED it is linked with the library and asks for both, else it
- * says nothing about versions. With RETIRED it calls what has no default version.
+ * New code that calls a library with two versions. With LINKED it is linked with the library and
+ * asks for both, else it says nothing about versions. With RETIRED it calls what has no default
+ * version.
  */
 #include <dsu/patch.h>
 

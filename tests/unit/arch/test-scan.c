@@ -29,8 +29,8 @@ Test(scan, every_position_and_target)
 
 			memset(code, 0x90, sizeof(code));
 			plant32(at, (const uint8_t[]){ 0xe9 }, 1, TARGET + k);
-			bool hit =
-				inj_scan_branch32(code, sizeof(code), HERE, 0, into, &found, &target);
+			bool hit = inj_scan_branch32(code, sizeof(code), HERE, 0, into, &found,
+						     &target);
 
 			cr_assert_eq(hit, k >= 1 && k <= 8, "at %zu + %u", at, k);
 			cr_assert(!hit || (found == at && target == TARGET + k));
@@ -54,7 +54,8 @@ Test(scan, conditions_and_continuation)
 	cr_assert_eq(found, 61);
 	cr_assert(inj_scan_branch32(code, sizeof(code), HERE, found + 1, into, &found, &target));
 	cr_assert_eq(found, 100);
-	cr_assert_not(inj_scan_branch32(code, sizeof(code), HERE, found + 1, into, &found, &target));
+	cr_assert_not(
+		inj_scan_branch32(code, sizeof(code), HERE, found + 1, into, &found, &target));
 }
 
 struct seen {
@@ -86,7 +87,8 @@ Test(scan, many_ranges)
 				memset(code, 0x90, sizeof(code));
 				plant32(at, opcodes[i], 2, TARGET - 64 + 16 * k);
 				inj_scan_marked32(code, sizeof(code), HERE, &marks, note, &seen);
-				cr_assert_eq(seen.n, k == 3 || k == 40 || k == 64, "at %zu to %u", at, k);
+				cr_assert_eq(seen.n, k == 3 || k == 40 || k == 64, "at %zu to %u",
+					     at, k);
 				cr_assert(seen.n == 0 || (seen.offset == at + 1 &&
 							  seen.target == TARGET - 64 + 16 * k));
 			}

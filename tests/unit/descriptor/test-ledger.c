@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Records of updates: what is written is read back, and nothing that was tampered with is believed. */
+/* Records of updates: what is written is read back, and nothing that was tampered with is
+ * believed. */
 #include <criterion/criterion.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -96,7 +96,8 @@ static void bind_one(const struct inj_external *external, const struct own_symbo
 {
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(own[i].name, external->name) != 0 ||
-		    strcmp(own[i].file ? own[i].file : "", external->file ? external->file : "") != 0)
+		    strcmp(own[i].file ? own[i].file : "", external->file ? external->file : "") !=
+			    0)
 			continue;
 		ret->address = own[i].is_tls ? 0 : (inj_addr)own[i].address;
 		if (own[i].is_tls)
@@ -157,8 +158,9 @@ void load(const char *path, const struct own_symbol *own, size_t n_own, struct l
 		bind_one(&ret->patch->externals[i], own, n_own, &bindings[i]);
 	INJ_CLEANUP(inj_late_words_deinit) struct inj_late_words late = {0};
 
-	cr_assert_eq(inj_image_link(ret->image, (inj_addr)ret->bytes, bindings, ret->bytes, &late, &why), 0,
-		     "%s: %s", path, why.text);
+	cr_assert_eq(
+		inj_image_link(ret->image, (inj_addr)ret->bytes, bindings, ret->bytes, &late, &why),
+		0, "%s: %s", path, why.text);
 	run_late(ret, &late);
 	for (size_t i = 0; i < ret->image->n_parts; i++)
 		cr_assert_eq(mprotect(ret->bytes + ret->image->parts[i].offset,

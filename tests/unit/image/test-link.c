@@ -148,7 +148,8 @@ ParameterizedTest(struct object *object, link, exceptions)
 	struct loaded loaded;
 
 #ifdef UNDER_ASAN
-	cr_skip_test("the sanitizer's own __cxa_throw stands in the way of a libstdc++ loaded late");
+	cr_skip_test(
+		"the sanitizer's own __cxa_throw stands in the way of a libstdc++ loaded late");
 #endif
 	cr_assert(dlopen("libstdc++.so.6", RTLD_NOW | RTLD_GLOBAL), "%s", dlerror());
 	cr_assert(dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_GLOBAL), "%s", dlerror());

@@ -116,7 +116,8 @@ Test(read, sizes_versions_and_digest)
 
 Test(read, constructors_are_counted_without_the_compilers_own)
 {
-	static const char *const names[] = {"link/constructors.so", "link/constructors-stripped.so"};
+	static const char *const names[] = {"link/constructors.so",
+					    "link/constructors-stripped.so"};
 
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(names); i++) {
 		struct inj_patch *patch = open_good(names[i]);

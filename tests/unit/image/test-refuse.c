@@ -365,8 +365,15 @@ Test(refuse, every_byte_changed, .timeout = 300)
 /* Whole fields, with the values that break sums. */
 Test(refuse, every_word_changed, .timeout = 300)
 {
-	static const uint64_t values[] = {0, 1, 0x7fffffff, 0xffffffff, INT64_MAX, (uint64_t)INT64_MIN,
-					  UINT64_MAX, UINT64_MAX - 7, UINT64_MAX - 4095};
+	static const uint64_t values[] = {0,
+					  1,
+					  0x7fffffff,
+					  0xffffffff,
+					  INT64_MAX,
+					  (uint64_t)INT64_MIN,
+					  UINT64_MAX,
+					  UINT64_MAX - 7,
+					  UINT64_MAX - 4095};
 	INJ_CLOSE int fd = memfd_create("mutant", MFD_CLOEXEC);
 
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(mutated); i++) {

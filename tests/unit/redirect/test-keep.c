@@ -109,8 +109,8 @@ Test(callers, what_a_function_writes_and_where_it_looks)
 		cr_assert_eq(found.certainty, body->certainty, "%s: %d", body->what,
 			     found.certainty);
 		if (found.certainty == INJ_CLOBBERS_KNOWN) {
-			cr_assert_eq(found.written.gprs & ~GPR(RSP), body->gprs, "%s: %x", body->what,
-				     found.written.gprs);
+			cr_assert_eq(found.written.gprs & ~GPR(RSP), body->gprs, "%s: %x",
+				     body->what, found.written.gprs);
 			cr_assert_eq(found.written.vectors, body->vectors, "%s: %x", body->what,
 				     found.written.vectors);
 		}
@@ -179,8 +179,9 @@ Test(callers, decision)
 	struct inj_keep keep;
 
 	cr_assert_eq(decide(leaf, sizeof(leaf), (struct inj_registers){}, &keep), 0);
-	cr_assert(keep.wanted && keep.gprs == (INJ_CALL_CLOBBERED_GPRS & ~1u) && keep.xmms == 0xffff);
-	cr_assert_eq(decide(calls, sizeof(calls), (struct inj_registers){ .vectors = 8 }, &keep), 0);
+	cr_assert(keep.wanted && keep.gprs == (INJ_CALL_CLOBBERED_GPRS & ~1u) &&
+		  keep.xmms == 0xffff);
+	cr_assert_eq(decide(calls, sizeof(calls), (struct inj_registers){.vectors = 8}, &keep), 0);
 	cr_assert(!keep.wanted);
 	cr_assert_eq(decide(leaf, sizeof(leaf), (struct inj_registers){ .vectors = 8 }, &keep),
 		     INJ_UNSAFE_CALLERS);
@@ -397,7 +398,8 @@ static long look_up(long x)
 
 extern void __register_frame(const void *frames);
 
-/* The unwinder that exceptions use finds its way through the wrapper, from above and from within. */
+/* The unwinder that exceptions use finds its way through the wrapper, from above and from
+ * within. */
 Test(wrapper, is_unwound)
 {
 	static uint8_t frames[512] __attribute__((aligned(8)));

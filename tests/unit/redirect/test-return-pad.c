@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Return pads at work: C++ code returns and throws through pads on its own stack, with the unwinder of the compiler's own
- * runtime. What pads do to a thread that waits is for the live tests.
+ * Return pads at work: C++ code returns and throws through pads on its own stack, with the unwinder
+ * of the compiler's own runtime. What pads do to a thread that waits is for the live tests.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -61,7 +61,8 @@ static void setup(const char *path)
 
 		if (i < DSU_N_PADS)
 			cr_assert_eq(inj_return_pad_emit((uintptr_t)&control->pads[i],
-							 (int32_t)(PERSONALITY_AT - at), &code[i]), 0);
+							 (int32_t)(PERSONALITY_AT - at), &code[i]),
+				     0);
 		list[i] = &code[i];
 		addresses[i] = (uintptr_t)area + at;
 		memcpy(area + at, code[i].bytes, code[i].n_bytes);

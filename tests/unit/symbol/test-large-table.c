@@ -18,7 +18,7 @@ static struct inj_modules *indexed;
 /* Files, parts, versions, labels without size, nested symbols, names within names. */
 static void make_name(size_t i, char *name)
 {
-	static const char *const endings[] = { "", ".cold", ".part.0", "@@V2", "@V1", ".lto_priv.3" };
+	static const char *const endings[] = {"", ".cold", ".part.0", "@@V2", "@V1", ".lto_priv.3"};
 
 	if (i % 100 == 0)
 		snprintf(name, NAME_BYTES, "file%zu.c", i);
@@ -82,7 +82,8 @@ static void ask_name(struct inj_modules *large, const char *name)
 
 	cr_assert_eq(symtab_find(large, large->items[0], name, &found), 0);
 	cr_assert_eq(symtab_find(indexed, indexed->items[0], name, &expected), 0);
-	cr_assert_eq(found.n_all, expected.n_all, "%s: %zu, %zu", name, found.n_all, expected.n_all);
+	cr_assert_eq(found.n_all, expected.n_all, "%s: %zu, %zu", name, found.n_all,
+		     expected.n_all);
 	for (size_t i = 0; i < found.n; i++)
 		compare(&found.items[i], &expected.items[i]);
 }

@@ -11,7 +11,7 @@ static const uint8_t id[16] = { 1, 2, 3 };
 
 static struct inj_journal *begin(int fd)
 {
-	struct inj_process a = { .pid = 100, .start_ticks = 7 }, b = { .pid = 200, .start_ticks = 9 };
+	struct inj_process a = {.pid = 100, .start_ticks = 7}, b = {.pid = 200, .start_ticks = 9};
 	const struct inj_process *processes[] = { &a, &b };
 	struct inj_journal *journal = NULL;
 
@@ -69,7 +69,8 @@ Test(journal, damaged_or_cut_is_refused)
 	}
 }
 
-/* Another order, one process gone, one that was never in it: each says what concerns it, nobody else is touched. */
+/* Another order, one process gone, one that was never in it: each says what concerns it, nobody
+ * else is touched. */
 Test(journal, is_taken_up_by_a_successor)
 {
 	INJ_CLOSE int fd = memfd_create("journal", 0);
