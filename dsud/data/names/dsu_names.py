@@ -16,9 +16,11 @@ LEDGER = struct.Struct('<Q2I16sQ10I5Q2I32x')
 AREA = struct.Struct('<3Q2I')
 SITE = struct.Struct('<6Q4IH6B160x')
 CHECKSUM_AT = 40
-MAX_RECORD_BYTES = 64 << 20
+MAX_RECORD_BYTES = 16 << 20
+MAX_ALL_RECORD_BYTES = 64 << 20  # of all records of a process, sound or not
 MAX_AREAS = 1024
 MAX_CODE_BYTES = 256 << 20
+MAX_READ_BYTES = 1 << 30  # of one process in all
 MAX_OFFSET = 1 << 32
 MAX_NAME_BYTES = 4096
 STUBS, IMAGE, FRAMES, PADS = 3, 4, 6, 7
@@ -55,9 +57,13 @@ class Memory:
     def __init__(self, pid):
         self.path = f'/proc/{pid}/mem'
         self.file = open(self.path, 'rb', buffering=0)
+        self.left = MAX_READ_BYTES
 
     def read(self, address, size):
         parts = []
+        self.left -= size
+        if self.left < 0:
+            raise BadRecord(f'its records speak of more than {MAX_READ_BYTES} bytes')
         while size > 0:
             try:
                 self.file.seek(address)
@@ -229,10 +235,15 @@ def updates_of(pid, complain):
     if not found:
         return []
     updates = []
+    left = MAX_ALL_RECORD_BYTES
     with Memory(pid) as memory:
         for start, end, prot, offset, _, name in found:
             if offset or not prot.startswith('r--'):
                 continue
+            left -= end - start
+            if left < 0:
+                complain(f'Process {pid} carries more than dsud ever makes; the rest has no names.')
+                break
             try:
                 updates.append(Update(memory, start, end - start, name))
             except BadRecord as error:

@@ -108,6 +108,29 @@ static void start_updated(struct update *update, struct victim *victim, const ch
 	victim_expect_above(victim, "rounds", victim_ask_number(victim, "rounds") + 1);
 }
 
+/* What the operator looks at may be a program that makes records up. */
+Test(names, of_a_forger, .timeout = 120)
+{
+	static const char *const kinds[] = {"checksum", "version", "counts",     "strings",
+					    "frames",   "escapes", "candidates", "crowd"};
+	VICTIM victim = NULL;
+	char line[64];
+
+	need_root();
+	make_directory();
+	victim = victim_start("forger", NULL);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		snprintf(line, sizeof(line), "forge %s", kinds[i]);
+		victim_expect(victim, line, "ok");
+		shell("rm -rf %s/symfs", directory);
+		cr_assert_leq(make_symfs(victim->pid), 1, "%s", output);
+		cr_assert_not(strstr(output, "Traceback"), "%s: %s", kinds[i], output);
+		cr_assert_not(strchr(output, '\033'), "%s: %s", kinds[i], output);
+		cr_assert(output[0], "nothing was said");
+	}
+	remove_directory();
+}
+
 Test(names, gdb_backtrace)
 {
 	UPDATE update = {};
