@@ -159,12 +159,23 @@ Test(journal, what_is_not_ours_stays)
 
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(names); i++)
 		overwrite(names[i], "boot x\n");
-	/* Readable as ours, but damaged: left for a person to look at. */
+	/* Ours, but damaged, and the update had begun: left for a person to look at. */
 	overwrite(TARGETS_NAME, "something else\n");
+	overwrite(JOURNAL_NAME, "");
 	cr_assert_eq(count_leftovers(&leftovers), 0);
 	for (size_t i = 0; i < INJ_ARRAY_LENGTH(names); i++)
 		cr_assert(is_there(names[i]), "%s", names[i]);
 	cr_assert(is_there(TARGETS_NAME));
+}
+
+/* A death while the list was being written. */
+Test(journal, a_list_that_was_never_finished_is_removed)
+{
+	INJ_FREE struct dsud_leftover *leftovers = NULL;
+
+	overwrite(TARGETS_NAME, "boot 0");
+	cr_assert_eq(count_leftovers(&leftovers), 0);
+	cr_assert_not(is_there(TARGETS_NAME));
 }
 
 Test(journal, a_second_user_of_the_directory_is_refused)
