@@ -3,8 +3,9 @@
  * What a reader may have opened. It asks by name from a short list, and every path is made here.
  * Always holds: a file that is handed over is mapped by the target, or lies where separate debug
  * files of such a file lie; it is regular, of bounded size, begins as ELF files do, and is open for
- * reading only. So a reader in the hands of an attacker learns nothing that the target's own files
- * do not say.
+ * reading only. While targets may be held no file is opened: it may lie where opening it waits for
+ * whoever serves it, who may be held as well. So a reader in the hands of an attacker learns nothing
+ * that the target's own files do not say.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -106,7 +107,9 @@ static int check_elf(int fd)
 
 static const struct inj_map *mapping_at(const struct upd_broker *broker, inj_addr start)
 {
-	const struct inj_map *map = broker->maps ? inj_maps_find(broker->maps, start) : NULL;
+	const struct inj_map *map = broker->maps && broker->may_open_files
+					    ? inj_maps_find(broker->maps, start)
+					    : NULL;
 
 	return map && map->range.start == start && map->inode != 0 && map->name[0] == '/' ? map
 											  : NULL;

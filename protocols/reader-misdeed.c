@@ -110,6 +110,17 @@ static void refuse_badly(struct upd_reading *reading)
 	say(reading, UPD_TELL_REFUSED, sizeof(struct upd_tell_refused), 0x7f);
 }
 
+/* Have a file opened, which is to be denied under a hold; the end tells which it was. */
+static void wish_for_file(struct upd_reading *reading)
+{
+	const struct inj_module *module = inj_modules_main(reading->subject.modules);
+	int fd = reading->door.open_mapped(reading->door.context, module->span.start);
+
+	if (fd >= 0)
+		crash(reading);
+	end(reading);
+}
+
 /* A header that promises more than anybody has. */
 static void promise_much(struct upd_reading *reading)
 {
@@ -150,6 +161,7 @@ static const struct {
 	{"unknown", say_unknown},
 	{"refuse-badly", refuse_badly},
 	{"promise", promise_much},
+	{"file", wish_for_file},
 	{"memory", eat_memory},
 };
 

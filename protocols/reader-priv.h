@@ -140,6 +140,7 @@ static inline void upd_reader_misdeed(struct upd_reading *reading, uint32_t ques
 struct upd_broker {
 	const struct inj_process *process; /* borrowed; NULL before it is attached */
 	struct inj_maps *maps;             /* as the reader was told them */
+	bool may_open_files;               /* nothing is held that would have to wait */
 };
 void upd_broker_deinit(struct upd_broker *broker);
 /* Answer a UPD_WANT_... Return: 0; negative errno: nothing can be said to the reader any more. */

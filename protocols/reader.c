@@ -2,16 +2,19 @@
 /*
  * The worker's end of a reader: its life, and asking. Always holds: one question at a time, each
  * with a deadline; a reader that dies, is late or answers what cannot be is ended and stays dead,
- * and whoever asked gets a refusal; bytes of an answer are bounded before they are read. Its end
- * needs no cooperation: it is killed.
+ * and whoever asked gets a refusal; bytes of an answer are bounded before they are read; questions
+ * that are asked while targets are held open no files, whose owners may keep who opens them waiting.
+ * Its end needs no cooperation: it is killed.
  */
 #include "protocols/reader.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "injector/base/clock.h"
 #include "injector/base/fault-point.h"
 #include "protocols/reader-priv.h"
 
@@ -189,6 +192,24 @@ static int take_refusal(struct upd_reader *reader, const struct upd_message *ans
 	return code;
 }
 
+/* Wishes that come without a pause never make us wait, so waiting is not where time runs out. */
+static int check_patience(const struct upd_patience *patience)
+{
+	struct pollfd cancel = { .fd = patience->cancel_fd, .events = POLLIN };
+
+	if (inj_remaining_ns(patience->deadline_ns) == 0)
+		return -ETIMEDOUT;
+	return poll(&cancel, 1, 0) > 0 ? -ECANCELED : 0;
+}
+
+static int grant(struct upd_reader *reader, const struct upd_message *wish,
+		 const struct upd_patience *patience)
+{
+	int r = check_patience(patience);
+
+	return r < 0 ? r : upd_broker_answer(&reader->broker, reader->socket, wish, patience);
+}
+
 static int await(struct upd_reader *reader, size_t max_bytes, const struct upd_patience *patience,
 		 struct upd_message *ret, struct inj_why *why)
 {
@@ -213,7 +234,7 @@ static int await(struct upd_reader *reader, size_t max_bytes, const struct upd_p
 		case UPD_WANT_READ:
 		case UPD_WANT_MAPPED:
 		case UPD_WANT_DEBUG:
-			r = upd_broker_answer(&reader->broker, reader->socket, &message, patience);
+			r = grant(reader, &message, patience);
 			if (r < 0)
 				return failed(reader, r, why);
 			break;
@@ -221,6 +242,13 @@ static int await(struct upd_reader *reader, size_t max_bytes, const struct upd_p
 			return upd_reader_lied(reader, why);
 		}
 	}
+}
+
+/* Is it asked at moments when targets may be held? */
+static bool is_urgent(enum upd_message_kind kind)
+{
+	return kind == UPD_ASK_FIND || kind == UPD_ASK_STACK || kind == UPD_ASK_HANDLES ||
+	       kind == UPD_ASK_SNAPSHOT;
 }
 
 static int ask_with(struct upd_reader *reader, enum upd_message_kind kind, const void *bytes,
@@ -234,6 +262,7 @@ static int ask_with(struct upd_reader *reader, enum upd_message_kind kind, const
 			*why = reader->why;
 		return reader->why.code;
 	}
+	reader->broker.may_open_files = !is_urgent(kind);
 	r = upd_message_send(reader->socket, kind, bytes, n_bytes, fd, patience->deadline_ns,
 			     patience->cancel_fd);
 	if (r < 0)

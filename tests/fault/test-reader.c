@@ -49,6 +49,7 @@ static struct misdeed forbidden[] = {
 	{"plan:nothing", "cannot be"},
 	{"plan:refuse-badly", "cannot be"},
 	{"plan:promise", "cannot be"},
+	{"prepare:file", "signal 4"},
 	{"prepare:open", "signal 31"},
 	{"prepare:nonsense", "cannot be"},
 	{"prepare:crash", "signal 4"},
@@ -108,6 +109,7 @@ static struct misdeed while_held[] = {
 	{"find:end", "gave up"},	{"find:hang", "in time"},
 	{"find:nonsense", "cannot be"}, {"find:nothing", "cannot be"},
 	{"find:unknown", "cannot be"},	{"find:promise", "cannot be"},
+	{"find:file", "gave up"},
 };
 
 ParameterizedTestParameters(reader, that_misbehaves_under_a_hold)
