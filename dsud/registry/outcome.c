@@ -86,6 +86,63 @@ static void add_note(struct upd_target *target, const char *note)
 	target->n_notes += grown[target->n_notes] != NULL;
 }
 
+/* Whoever ended has nothing to settle, collected by its parent or not. */
+static bool has_ended(pid_t pid)
+{
+	char text[1024];
+	const char *at;
+
+	if (dsud_proc_read(pid, "stat", text, sizeof(text)) < 0)
+		return true;
+	at = strrchr(text, ')');
+	return at && (strncmp(at, ") Z", 3) == 0 || strncmp(at, ") X", 3) == 0);
+}
+
+/* Anything else may hold what the dead worker left. */
+static bool is_unsettled(const struct upd_target *target)
+{
+	return target->code != 0 && target->code != INJ_PROCESS_GONE &&
+	       target->code != INJ_NO_SUCH_PROCESS && !has_ended(target->pid);
+}
+
+bool dsud_outcome_tell_unsettled(const struct dsud_update *update, struct upd_report *report)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < report->n_targets; i++) {
+		struct upd_target *target = &report->targets[i];
+		INJ_FREE char *text = NULL;
+
+		if (!is_unsettled(target))
+			continue;
+		any = true;
+		/* "Blocked" or "refused" would promise that nothing is left. */
+		target->result = UPD_FAILED;
+		target->code = INJ_INTERNAL;
+		if (asprintf(&text,
+			     "The worker %s, and what it left could not be settled (%s). The "
+			     "journal is kept: start dsud anew to have it tried again, and see "
+			     "'dsuctl status' for what the process carries.",
+			     update->death, target->message ? target->message : "") < 0)
+			text = NULL;
+		else
+			set_text(&target->message, text);
+	}
+	return any;
+}
+
+bool dsud_outcome_is_unfinished(const struct upd_report *ledgers)
+{
+	for (size_t i = 0; i < ledgers->n_targets; i++)
+		for (size_t n = 0; n < ledgers->targets[i].n_patches; n++) {
+			const char *state = ledgers->targets[i].patches[n].state;
+
+			if (strcmp(state, "active") != 0 && strcmp(state, "reverted") != 0)
+				return true;
+		}
+	return false;
+}
+
 void dsud_outcome_of_recovery(const struct dsud_update *update, struct upd_report *report)
 {
 	enum upd_result wanted = update->order.kind == UPD_REVERT ? UPD_REVERTED : UPD_APPLIED;

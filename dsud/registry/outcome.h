@@ -26,6 +26,16 @@ int dsud_outcome_fill(const struct dsud_update *update, enum upd_result result, 
  */
 void dsud_outcome_of_recovery(const struct dsud_update *update, struct upd_report *report);
 
+/*
+ * Tell those processes apart that a recovery could not settle: failed, with words that promise
+ * nothing about them.
+ * report: of the recovery, changed in place. Return: there are some, so the journal is still needed.
+ */
+bool dsud_outcome_tell_unsettled(const struct dsud_update *update, struct upd_report *report);
+
+/* Do the ledgers, read after a change, show an update that neither runs nor is taken back? */
+bool dsud_outcome_is_unfinished(const struct upd_report *ledgers);
+
 /* The result of the whole: the gravest one. */
 enum upd_result dsud_outcome_gravest(const struct upd_report *report);
 

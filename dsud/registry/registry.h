@@ -51,7 +51,8 @@ void dsud_registry_deinit(struct dsud_registry *registry);
 int dsud_registry_submit(struct dsud_registry *registry, struct dsud_order *order,
 			 struct dsud_update **ret_update, struct inj_why *why);
 
-/* Submit the recovery of what a daemon that died has left. leftover: taken. */
+/* Submit the recovery of what a daemon that died, or a worker that was at its wits' end, has left.
+ * leftover: taken. */
 int dsud_registry_recover(struct dsud_registry *registry, struct dsud_leftover *leftover,
 			  struct inj_why *why);
 

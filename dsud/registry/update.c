@@ -2,8 +2,8 @@
 /*
  * Owns the life of one job: queued, running in a worker, recovered by another worker if that one
  * dies, settled. Always holds: every job is settled exactly once; the journal of a job that may
- * have changed something is removed only when its outcome is known from the targets; a recovery is
- * never cancelled.
+ * have changed something is removed only when its outcome is known from the targets and nothing of
+ * it is half done there; a recovery is never cancelled.
  */
 #include <errno.h>
 #include <signal.h>
@@ -268,14 +268,53 @@ static void finish_question(struct dsud_update *update, struct upd_report *repor
 	take_ledgers(registry, report);
 }
 
+static void finish_recovery(struct dsud_update *update, struct upd_report *report)
+{
+	bool unsettled = dsud_outcome_tell_unsettled(update, report);
+
+	if (update->order.kind != UPD_RECOVER)
+		dsud_outcome_of_recovery(update, report);
+	settle(update, report, unsettled);
+}
+
+/* The worker told how it ended, but could not take away all that it had made: a recovery goes on
+ * with its journal. */
+static void hand_over_journal(struct dsud_update *update)
+{
+	INJ_CLEANUP(dsud_leftover_deinit) struct dsud_leftover leftover = {.journal_fd = -1};
+	const struct dsud_order *order = &update->order;
+	struct inj_why why;
+
+	leftover.subjects = calloc(order->n_subjects, sizeof(*leftover.subjects));
+	if (!leftover.subjects) {
+		dsud_log(LOG_ERR, "out of memory for settling update %llu",
+			 (unsigned long long)update->number);
+		return;
+	}
+	memcpy(leftover.subjects, order->subjects, order->n_subjects * sizeof(*leftover.subjects));
+	leftover.n_subjects = order->n_subjects;
+	memcpy(leftover.id, update->id, sizeof(leftover.id));
+	leftover.journal_fd = inj_take_fd(&update->journal_fd);
+	dsud_log(LOG_WARNING, "update %llu left something half done; settling it",
+		 (unsigned long long)update->number);
+	if (dsud_registry_recover(update->registry, &leftover, &why) != 0)
+		dsud_log(LOG_ERR, "%s", why.text);
+}
+
 static void finish_change(struct dsud_update *update, struct dsud_wire_reader *reader)
 {
 	struct upd_report *report = &reader->reports[DSUD_WIRE_OUTCOME];
+	struct upd_report *ledgers = &reader->reports[DSUD_WIRE_LEDGERS];
+	bool unfinished = dsud_outcome_is_unfinished(ledgers);
 
-	if (update->order.kind != UPD_RECOVER && update->recovering)
-		dsud_outcome_of_recovery(update, report);
-	take_ledgers(update->registry, &reader->reports[DSUD_WIRE_LEDGERS]);
-	settle(update, report, false);
+	take_ledgers(update->registry, ledgers);
+	if (update->recovering) {
+		finish_recovery(update, report);
+		return;
+	}
+	if (unfinished)
+		hand_over_journal(update);
+	settle(update, report, unfinished);
 }
 
 static void fail_question(struct dsud_update *update)

@@ -7,6 +7,7 @@
  *   id NAME         the patch's id
  *   progress N      tell N times
  *   commit          the targets carry the patch from here on
+ *   leave           the targets carry the patch, and it is half done
  *   wait NAME       until somebody opens the FIFO NAME for writing; cancelled if that comes first
  *   stay NAME       the same, deaf to cancelling
  *   die SIGNAL      raise it
@@ -28,6 +29,9 @@
 
 #include "injector/base/cleanup.h"
 #include "protocols/update.h"
+
+/* In a ledger, behind the id of a patch that is half done. */
+#define STAGED " staged"
 
 struct script {
 	const struct upd_request *request;
@@ -77,7 +81,7 @@ static bool carries(pid_t pid, const char *id)
 	return false;
 }
 
-static void write_ledgers(const struct script *script)
+static void write_ledgers(const struct script *script, const char *state)
 {
 	for (size_t i = 0; i < script->request->n_pids; i++) {
 		char path[4096];
@@ -85,9 +89,18 @@ static void write_ledgers(const struct script *script)
 
 		if (!file)
 			abort();
-		fprintf(file, "%s\n", script->id);
+		fprintf(file, "%s%s\n", script->id, state);
 		fclose(file);
 	}
+}
+
+static bool carries_half(pid_t pid)
+{
+	char path[4096];
+	char line[160] = "";
+	INJ_CLEANUP(inj_file_guard) FILE *file = fopen(ledger_path(path, sizeof(path), pid), "re");
+
+	return file && fgets(line, sizeof(line), file) && strstr(line, STAGED);
 }
 
 bool upd_is_patched(pid_t pid)
@@ -113,13 +126,18 @@ static void read_ledger(struct upd_target *target)
 
 	while (file && fgets(line, sizeof(line), file)) {
 		line[strcspn(line, "\n")] = '\0';
+
+		char *state = strstr(line, STAGED);
+
+		if (state)
+			*state = '\0';
 		target->patches = reallocarray(target->patches, target->n_patches + 1,
 					       sizeof(*target->patches));
 		target->patches[target->n_patches++] = (struct upd_patch_state){
 			.id = strdup(line),
 			.version = strdup("1.0"),
 			.digest = strdup("00"),
-			.state = strdup("active"),
+			.state = strdup(state ? "staged" : "active"),
 			.applied_at_ns = 1700000000123456789u,
 			.protocol = strdup("scripted"),
 		};
@@ -186,7 +204,9 @@ static void obey(struct script *script, const char *command, const char *argumen
 	else if (strcmp(command, "progress") == 0)
 		tell_progress(script, (unsigned)atoi(argument));
 	else if (strcmp(command, "commit") == 0)
-		write_ledgers(script);
+		write_ledgers(script, "");
+	else if (strcmp(command, "leave") == 0)
+		write_ledgers(script, STAGED);
 	else if (strcmp(command, "wait") == 0 || strcmp(command, "stay") == 0)
 		wait_for(script, argument, command[0] == 's');
 	else if (strcmp(command, "die") == 0)
@@ -289,7 +309,7 @@ static void run_patch(struct script *script)
 	script->result = script->request->kind == UPD_APPLY ? UPD_APPLIED : UPD_UNCHANGED;
 	play(script, text);
 	if (script->result == UPD_APPLIED && !carries(script->request->pids[0], script->id))
-		write_ledgers(script);
+		write_ledgers(script, "");
 }
 
 static void run_revert(struct script *script)
@@ -305,7 +325,8 @@ static void run_revert(struct script *script)
 		unlink(ledger_path(path, sizeof(path), script->request->pids[i]));
 }
 
-/* A file `recover` holds the script of recoveries. The journal was made for this update. */
+/* A file `recover` holds the script of recoveries. The journal was made for this update. What is
+ * half done is taken away. */
 static void run_recovery(struct script *script)
 {
 	char path[4096];
@@ -318,6 +339,9 @@ static void run_recovery(struct script *script)
 		play(script, text);
 	if (script->ended)
 		return;
+	for (size_t i = 0; i < script->request->n_pids; i++)
+		if (carries_half(script->request->pids[i]))
+			unlink(ledger_path(path, sizeof(path), script->request->pids[i]));
 	script->result = upd_is_patched(script->request->pids[0]) ? UPD_APPLIED : UPD_UNCHANGED;
 }
 

@@ -144,6 +144,68 @@ Test(restart, recoveries_that_die_leave_the_journal_to_the_next_daemon)
 	bus_fixture_end(pid);
 }
 
+Test(restart, a_recovery_that_fails_leaves_the_journal_to_the_next_daemon)
+{
+	BUS_FIXTURE fixture = bus_fixture_new(SCRIPTED_DAEMON, false);
+	pid_t pid = bus_fixture_sleeper();
+	char path[128];
+	char recover[256];
+
+	bus_fixture_write(fixture, "recover", "result blocked");
+	{
+		BUS bus = bus_fixture_private(fixture);
+
+		bus_apply_script(fixture, bus, "id one\ncommit\ndie 9", pid, path);
+		bus_await_state(bus, path, DSUD_STATE_DONE, NULL);
+		/* "Blocked" would say that the process is as it was. */
+		cr_assert_str_eq(bus_get_string(bus, path, DSUD_IFACE_UPDATE, "Result"), "failed");
+		cr_assert_not_null(strstr(bus_report_string(bus, path, "message"), "signal 9"));
+		cr_assert_not_null(strstr(bus_report_string(bus, path, "message"), "inside f"));
+		cr_assert_not_null(strstr(bus_report_string(bus, path, "message"), "journal"));
+	}
+	cr_assert_eq(count_journals(fixture), 2);
+	/* The next one does no better. */
+	cr_assert_eq(bus_fixture_stop(fixture), 0);
+	bus_fixture_start(fixture, NULL);
+	snprintf(path, sizeof(path), "%s/1", DSUD_PATH_UPDATES);
+	{
+		BUS bus = bus_fixture_private(fixture);
+
+		bus_await_state(bus, path, DSUD_STATE_DONE, NULL);
+		cr_assert_str_eq(bus_get_string(bus, path, DSUD_IFACE_UPDATE, "Result"), "failed");
+	}
+	cr_assert_eq(count_journals(fixture), 2);
+	cr_assert_eq(bus_fixture_stop(fixture), 0);
+	snprintf(recover, sizeof(recover), "%s/recover", fixture->scripts);
+	cr_assert_eq(unlink(recover), 0);
+	bus_fixture_start(fixture, NULL);
+
+	BUS bus = bus_fixture_private(fixture);
+
+	expect_settled(fixture, bus, path, "applied");
+	bus_fixture_end(pid);
+}
+
+Test(restart, what_a_worker_could_not_take_away_is_settled_by_another)
+{
+	BUS_FIXTURE fixture = bus_fixture_new(SCRIPTED_DAEMON, false);
+	BUS bus = bus_fixture_private(fixture);
+	pid_t pid = bus_fixture_sleeper();
+	char first[128], second[128];
+
+	bus_apply_script(fixture, bus, "id one\nleave\nresult blocked", pid, first);
+	bus_await_state(bus, first, DSUD_STATE_DONE, NULL);
+	cr_assert_str_eq(bus_get_string(bus, first, DSUD_IFACE_UPDATE, "Result"), "blocked");
+	/* Numbers are given in order; the first is the look for patched processes. */
+	snprintf(second, sizeof(second), "%s/3", DSUD_PATH_UPDATES);
+	expect_settled(fixture, bus, second, "unchanged");
+	cr_assert_str_eq(bus_get_string(bus, second, DSUD_IFACE_UPDATE, "Kind"), "recover");
+	cr_assert_str_eq(bus_get_string(bus, first, DSUD_IFACE_UPDATE, "Id"),
+			 strdupa(bus_get_string(bus, second, DSUD_IFACE_UPDATE, "Id")));
+	cr_assert_eq(bus_get_u32(bus, DSUD_PATH_ROOT, DSUD_IFACE_MANAGER, "NTargets"), 0);
+	bus_fixture_end(pid);
+}
+
 /* --- the daemon --------------------------------------------------------------------------- */
 
 Test(restart, a_new_daemon_finds_the_patched_processes)

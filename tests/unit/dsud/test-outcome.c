@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dsud/registry/outcome.h"
 
@@ -75,6 +76,30 @@ Test(outcome, a_recovery_that_met_trouble_keeps_its_own_words)
 	dsud_outcome_of_recovery(&update, &report);
 	cr_assert_eq(target->result, UPD_GONE);
 	cr_assert_eq(target->code, INJ_PROCESS_GONE);
+}
+
+Test(outcome, what_could_not_be_settled_is_no_promise)
+{
+	UPD_REPORT_CLEAN struct upd_report report = {0};
+	struct dsud_update update = make_update(UPD_APPLY);
+	struct upd_target *target = add(&report, 10, UPD_GONE);
+
+	target->code = INJ_PROCESS_GONE;
+	add(&report, 20, UPD_APPLIED);
+	cr_assert_not(dsud_outcome_tell_unsettled(&update, &report));
+	cr_assert_eq(report.targets[0].result, UPD_GONE);
+	/* Nobody has this number. */
+	target = add(&report, INT32_MAX, UPD_BLOCKED);
+	target->code = INJ_BLOCKED;
+	cr_assert_not(dsud_outcome_tell_unsettled(&update, &report));
+	cr_assert_eq(target->result, UPD_BLOCKED);
+	target = add(&report, getpid(), UPD_BLOCKED);
+	target->code = INJ_BLOCKED;
+	cr_assert(dsud_outcome_tell_unsettled(&update, &report));
+	cr_assert_eq(report.targets[1].result, UPD_APPLIED);
+	cr_assert_eq(report.targets[3].result, UPD_FAILED);
+	cr_assert_eq(report.targets[3].code, INJ_INTERNAL);
+	cr_assert_not_null(strstr(report.targets[3].message, "signal 9"));
 }
 
 Test(outcome, a_report_fits_when_it_is_about_the_same_processes_in_order)
