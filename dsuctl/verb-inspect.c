@@ -207,8 +207,12 @@ static _Noreturn void read_alone(int patch_fd, int answer_fd, const char *path)
 {
 	const int fds[] = { patch_fd, answer_fd };
 	const struct inj_sandbox sandbox = {
-		.name = "dsuctl-reader", .fds = fds, .n_fds = INJ_ARRAY_LENGTH(fds),
-		.memory_bytes = INJ_SANDBOX_MEMORY_BYTES, .cpu_seconds = MAX_CPU_SECONDS, .max_fds = 64,
+		.name = "dsuctl-reader",
+		.fds = fds,
+		.n_fds = INJ_ARRAY_LENGTH(fds),
+		.memory_bytes = INJ_SANDBOX_MEMORY_BYTES,
+		.cpu_seconds = MAX_CPU_SECONDS,
+		.max_fds = 64,
 	};
 	struct inj_patch *patch = NULL;
 	struct inj_why why = {0};
@@ -226,12 +230,14 @@ static _Noreturn void read_alone(int patch_fd, int answer_fd, const char *path)
 	}
 	document = document_of(patch, path);
 	text = document ? json_dumps(document, JSON_COMPACT) : NULL;
-	if (!text || inj_write_full(answer_fd, "+", 1) < 0 || inj_write_full(answer_fd, text, strlen(text)) < 0)
+	if (!text || inj_write_full(answer_fd, "+", 1) < 0 ||
+	    inj_write_full(answer_fd, text, strlen(text)) < 0)
 		_exit(EXIT_FAILURE);
 	_exit(EXIT_SUCCESS);
 }
 
-/* Our own documents hold printable text only, so nothing in them is escaped but quotes and backslashes. */
+/* Our own documents hold printable text only, so nothing in them is escaped but quotes and
+ * backslashes. */
 static json_t *parse_answer(char *text, size_t length)
 {
 	for (const char *at = text; (at = strchr(at, '\\')); at += 2)
@@ -252,8 +258,9 @@ static int refuse(const struct ctl_options *options, const char *answer, size_t 
 		inj_printable(why.text);
 	} else {
 		inj_refuse(&why, INJ_BAD_PATCH,
-			   "The process that reads the patch came to a bad end: the file is damaged, or made to "
-			   "attack who reads it. Find out where it comes from.");
+			   "The process that reads the patch came to a bad end: the file is "
+			   "damaged, or made to attack who reads it. Find out where it comes "
+			   "from.");
 	}
 	snprintf(error, sizeof(error), "org.dsud1.Error.%s", inj_code_bus_name(why.code));
 	return ctl_fail(options, NULL, error, "%s", why.text);
