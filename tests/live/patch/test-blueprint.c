@@ -246,7 +246,8 @@ static int64_t wish(struct drawn *drawn, uint32_t kind, const void *bytes, size_
 	const struct upd_patience patience = { inj_now_ns() + 10000000000ull, -1 };
 	struct upd_message want = {
 		.kind = kind, .bytes = (void *)(uintptr_t)bytes, .n_bytes = n, .fd = -1};
-	struct upd_broker broker = { .process = drawn->subject.process };
+	struct upd_broker broker = { .process = drawn->subject.process,
+				     .may_open_files = true };
 	INJ_CLEANUP(upd_message_deinit) struct upd_message answer = UPD_MESSAGE_NONE;
 	struct upd_give give;
 	int pair[2];
