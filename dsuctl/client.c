@@ -320,6 +320,20 @@ int ctl_client_properties(const struct ctl_client *client, const char *path, con
 	return r;
 }
 
+int ctl_client_property(const struct ctl_client *client, const char *path, const char *interface,
+			const char *name, json_t **ret)
+{
+	CTL_MESSAGE sd_bus_message *reply = NULL;
+	int r;
+
+	r = sd_bus_call_method(client->bus, client->destination, path,
+			       "org.freedesktop.DBus.Properties", "Get", NULL, &reply, "ss",
+			       interface, name);
+	if (r >= 0)
+		r = ctl_json_from_message(reply, "v", ret);
+	return r;
+}
+
 static int watch_owner(const struct ctl_client *client, sd_bus_message_handler_t on_loss,
 		       void *context)
 {

@@ -412,7 +412,10 @@ static const sd_bus_vtable update_table[] = {
 	PROPERTY("Phase", "s"),
 	PROPERTY("Attempt", "u"),
 	PROPERTY("Targets", "au"),
-	PROPERTY("Report", "aa{sv}"),
+	/* As dsud has it: not among all properties, because it is not for everybody. */
+	SD_BUS_PROPERTY("Report", "aa{sv}", get_property, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION |
+				SD_BUS_VTABLE_PROPERTY_EXPLICIT),
 	SD_BUS_VTABLE_END,
 };
 
