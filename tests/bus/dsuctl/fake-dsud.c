@@ -139,13 +139,17 @@ static void note(const char *format, ...)
 
 static void read_patch(sd_bus_message *m)
 {
+	char link[40], target[256] = "";
 	struct stat status;
 	const char *name;
 	int fd;
 
 	must(sd_bus_message_read(m, "hs", &fd, &name), "patch");
 	must(fstat(fd, &status) < 0 ? -errno : 0, "fstat");
-	note("patch=%s bytes=%lld ", name, (long long)status.st_size);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	must(readlink(link, target, sizeof(target) - 1) < 0 ? -errno : 0, "readlink");
+	note("patch=%s bytes=%lld%s ", name, (long long)status.st_size,
+	     strncmp(target, "/memfd:", 7) == 0 ? "" : " of a file");
 	snprintf(scene, sizeof(scene), "%.*s", (int)strcspn(name, "."), name);
 }
 
