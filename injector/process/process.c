@@ -18,7 +18,7 @@
 #include "injector/process/support-priv.h"
 
 #define STATUS_MAX_BYTES 65536
-#define LOOKS_AT_TRACER 20
+#define LOOKS 20
 
 int inj_process_openat(const struct inj_process *process, const char *name, int flags)
 {
@@ -142,19 +142,28 @@ static int pin(struct inj_process *process)
 	return again.start_ticks == process->start_ticks ? 0 : -ESRCH;
 }
 
+/* In an execve of another thread the main thread waits to be replaced. */
+static bool is_changing(const struct inj_stat *stat)
+{
+	return stat->state == 'Z' && stat->n_threads > 1;
+}
+
 /*
- * Some tracers stay for microseconds only, ours that end a call in time among them. Whoever is a
- * debugger is still there afterwards.
+ * What is over in microseconds is waited for: an execve, and tracers that stay for a moment, ours
+ * that end a call in time among them. A debugger is still there afterwards.
  */
-static void await_untraced(const struct inj_process *process, struct inj_status *status)
+static int await_settled(struct inj_process *process, struct inj_stat *stat,
+			 struct inj_status *status)
 {
 	const struct timespec pause = {0, 1000000};
+	int r = read_facts(process, stat, status);
 
-	for (unsigned i = 0; i < LOOKS_AT_TRACER && status->tracer_pid != 0; i++) {
+	for (unsigned i = 0; r == 0 && i < LOOKS && (status->tracer_pid != 0 || is_changing(stat));
+	     i++) {
 		nanosleep(&pause, NULL);
-		if (inj_status_read(process, process->pid, status) < 0)
-			return;
+		r = read_facts(process, stat, status);
 	}
+	return r;
 }
 
 int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why)
@@ -174,7 +183,7 @@ int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why)
 	if (process->proc_fd < 0)
 		return failed(pid, process->proc_fd, "open /proc of", why);
 
-	int r = read_facts(process, &stat, &status);
+	int r = await_settled(process, &stat, &status);
 
 	if (r < 0)
 		return failed(pid, r, "read /proc of", why);
@@ -186,7 +195,6 @@ int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why)
 			why->pid = status.tgid;
 		return r;
 	}
-	await_untraced(process, &status);
 	r = pin(process);
 	if (r < 0)
 		return failed(pid, r, "pin", why);

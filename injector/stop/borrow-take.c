@@ -13,6 +13,7 @@
 #include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "injector/stop/borrow-priv.h"
+#include "injector/stop/hold-priv.h"
 #include "injector/stop/repair-priv.h"
 
 #define PATIENCE_NS 10000000u
@@ -241,7 +242,18 @@ static int send_away(struct inj_borrow *borrow, pid_t tid)
 	return r;
 }
 
-/* Some tracers stay for microseconds. */
+/* Nothing was changed but a call that is to be made again. */
+static int leave(struct inj_take_request *request, int r)
+{
+	struct inj_borrow *borrow = request->borrow;
+
+	if (inj_wait_settle(borrow->wait, borrow->stop, &borrow->home))
+		inj_pt_set_regs(request->tid, &borrow->home);
+	/* Being killed: its process may be waiting for us to see the end. */
+	return inj_pt_detach(request->tid, 0) < 0 ? -ETIMEDOUT : r;
+}
+
+/* Some tracers stay for microseconds only. */
 static int seize(const struct inj_take_request *request)
 {
 	const unsigned long options = inj_borrow_options(request->has_seccomp);
@@ -249,9 +261,10 @@ static int seize(const struct inj_take_request *request)
 	int r = inj_pt_seize(request->tid, options);
 	struct inj_status status;
 
+	/* So is an execve, in which a thread that cannot be traced becomes one that can. */
 	for (unsigned n = 0; r == -EPERM && inj_now_ns() < patience_ns; n++) {
 		if (inj_status_read(request->borrow->process, request->tid, &status) < 0 ||
-		    status.tracer_pid == 0)
+		    status.state == 'Z')
 			break;
 		inj_pt_pause(n, patience_ns);
 		r = inj_pt_seize(request->tid, options);
@@ -281,14 +294,15 @@ int inj_borrow_take(void *argument)
 	borrow->has_seccomp = request->has_seccomp;
 	inj_pt_interrupt(request->tid);
 	r = settle(request, borrow->first_interrupt_ns + INJ_TAKE_NS);
+	if (r == -ETIMEDOUT && inj_thread_is_on_its_way(borrow->process, request->tid))
+		r = settle(request, inj_now_ns() + INJ_STRAGGLER_NS);
 	if (r < 0)
 		return r;
 	r = learn(request);
 	if (r == 0)
 		r = send_away(borrow, request->tid);
-	/* Being killed: its process may be waiting for us to see the end. */
-	if (r < 0 && borrow->phase == BORROW_HOME && inj_pt_detach(request->tid, 0) < 0)
-		return -ETIMEDOUT;
+	if (r < 0 && borrow->phase == BORROW_HOME)
+		return leave(request, r);
 	return r;
 }
 

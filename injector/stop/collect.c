@@ -236,6 +236,27 @@ static int collect_report(struct hold_attempt *attempt, struct inj_hold *hold, s
 	return r;
 }
 
+bool inj_hold_meet(struct hold_attempt *attempt, struct inj_hold *hold, size_t index)
+{
+	struct inj_stop stop = {INJ_STOP_NONE, 0};
+
+	if (inj_pt_peek(hold->threads[index].tid, &stop) < 0)
+		hold_note(hold, index)->state = THREAD_GONE;
+	else if (stop.kind == INJ_STOP_ENDED)
+		bury(attempt, hold, index);
+	else if (stop.kind != INJ_STOP_NONE)
+		/* Being killed: its end is the next report. */
+		take_stopped(hold, index, stop);
+	return hold_note(hold, index)->state == THREAD_STOPPED;
+}
+
+bool inj_thread_is_on_its_way(const struct inj_process *process, pid_t tid)
+{
+	struct inj_status status;
+
+	return inj_status_read(process, tid, &status) == 0 && status.state != 'D';
+}
+
 static size_t find_waiting(const struct inj_hold *hold, size_t from)
 {
 	while (from < hold->n_threads && hold_note(hold, from)->state != THREAD_WAITING)

@@ -95,6 +95,21 @@ int inj_hold_seize_thread(struct hold_attempt *attempt, struct inj_hold *hold, p
 int inj_hold_collect(struct hold_attempt *attempt, struct inj_hold *hold);
 
 /*
+ * collect.c: one look at a thread that did not stop in time. Return: it is stopped now; it may
+ * also have ended.
+ */
+bool inj_hold_meet(struct hold_attempt *attempt, struct inj_hold *hold, size_t index);
+
+/*
+ * collect.c: will a thread that was asked to stop do so as soon as it gets a CPU? Then it must be
+ * met: let go before, it has been woken for nothing, and its call reports that. One in an
+ * uninterruptible sleep was not woken.
+ */
+bool inj_thread_is_on_its_way(const struct inj_process *process, pid_t tid);
+/* On a busy machine that takes its time. */
+#define INJ_STRAGGLER_NS 1000000000u
+
+/*
  * collect.c: look at all threads again, the stopped ones, too: reap those that ended, notice
  * that the main thread ended alone, or that another program runs now.
  * Return: 0; INJ_PROCESS_GONE when it does.

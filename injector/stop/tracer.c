@@ -144,6 +144,52 @@ static int detach_all(void *argument)
 	return 0;
 }
 
+#define ROUNDS_PER_LOOK 16
+
+/* One round over those who were asked to stop and have not been seen. Return: how many are left. */
+static size_t meet_each(struct inj_tracer *tracer, struct inj_hold *hold, bool look)
+{
+	struct hold_attempt attempt = {.holds = tracer->holds, .n_holds = tracer->n_holds};
+	size_t n_left = 0;
+
+	for (size_t i = 0; i < hold->n_threads; i++) {
+		struct thread_note *note = hold_note(hold, i);
+
+		if (note->state != THREAD_WAITING)
+			continue;
+		if (inj_hold_meet(&attempt, hold, i)) {
+			let_go(hold, i);
+			note->state = THREAD_GONE;
+		} else if (look && !inj_thread_is_on_its_way(hold->process,
+							     hold->threads[i].tid)) {
+			note->state = THREAD_GONE;
+		} else {
+			n_left++;
+		}
+	}
+	return n_left;
+}
+
+/*
+ * Runs on the agent, when all others run already. Whoever is on its way to a stop is let go from
+ * there, so that its call is repaired like the others'.
+ */
+static int meet_stragglers(void *argument)
+{
+	struct inj_tracer *tracer = argument;
+	uint64_t deadline_ns = inj_now_ns() + INJ_STRAGGLER_NS;
+	size_t n_left = 1;
+
+	for (unsigned n = 0; n_left > 0 && inj_now_ns() < deadline_ns; n++) {
+		n_left = 0;
+		for (size_t i = 0; i < tracer->n_holds; i++)
+			n_left += meet_each(tracer, &tracer->holds[i], n % ROUNDS_PER_LOOK == 0);
+		if (n_left > 0)
+			inj_pt_pause(n, deadline_ns);
+	}
+	return 0;
+}
+
 /*
  * What cannot be detached goes free with the agent's thread. When that is our own it lasts until
  * the caller's function returns.
@@ -151,10 +197,12 @@ static int detach_all(void *argument)
 static void give_up(struct inj_tracer *tracer)
 {
 	inj_agent_run(tracer->agent, detach_all, tracer);
-	inj_agent_end(tracer->agent);
 	tracer->held_ns = tracer->first_interrupt_ns
 				  ? inj_now_ns() - tracer->first_interrupt_ns
 				  : 0;
+	if (tracer->first_interrupt_ns)
+		inj_agent_run(tracer->agent, meet_stragglers, tracer);
+	inj_agent_end(tracer->agent);
 }
 
 static int try_hold(struct inj_tracer *tracer, struct hold_attempt *attempt,

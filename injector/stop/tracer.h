@@ -70,8 +70,9 @@ int inj_tracer_run(struct inj_tracer *tracer, int (*function)(void *), void *arg
  * attached at all. All threads are seized before anyone is asked to stop. Calls that report
  * EINTR only because of us are set to be repeated at once, so our death changes nothing.
  * processes: n pointers, n >= 1, borrowed until release; deadline_ns: CLOCK_MONOTONIC;
- * budget_ns: longest time from the first interrupt that waiting for stops may take; ret_holds:
- *   array of n holds in the same order, owned by the tracer, valid until release.
+ * budget_ns: longest time from the first interrupt that waiting for stops may take; when it is
+ *   over all who stopped run on, and the others are let go as they stop, for up to a second;
+ * ret_holds: array of n holds in the same order, owned by the tracer, valid until release.
  * State: running or group-stopped (stays group-stopped after release); threads may be born and
  *   die meanwhile. A signal about to be delivered stays with its thread and its siginfo.
  * Return: 0, everything is held.

@@ -10,7 +10,7 @@
 #include "injector/process/tasks.h"
 #include "tests/live/hold/holding.h"
 
-#define N_HOLDS 200
+#define N_HOLDS 1000
 
 TestSuite(hold_calls, .timeout = 120);
 
@@ -65,6 +65,38 @@ Test(hold_calls, none_returns_early)
 		pause_ns(random_below(&random, 300000));
 		inj_tracer_release(tracer, NULL);
 		pause_ns(random_below(&random, 2 * MS));
+	}
+	cr_expect_eq(victim_ask_number(victim, "returned"), 0, "%s",
+		     victim_ask(victim, "report"));
+	expect_all_woken(victim);
+	victim_quit(victim);
+}
+
+/*
+ * Somebody in the same hold never stops, and the budget is over before these threads were looked at,
+ * who are on their way to a stop: they are not let go before they have arrived.
+ */
+Test(hold_calls, none_returns_early_when_holds_are_given_up)
+{
+	need_root();
+
+	VICTIM forker = victim_start("churn", "vfork-long", "100", NULL);
+	VICTIM victim = victim_start("blocking", "3600000", NULL);
+	PROCESS first = open_victim(forker->pid);
+	PROCESS second = open_victim(victim->pid);
+	const struct inj_process *const processes[] = {first, second};
+	TRACER tracer = new_tracer();
+
+	await_asleep(victim, second);
+	for (int n_given_up = 0; n_given_up < 100;) {
+		struct inj_hold *holds = NULL;
+		struct inj_why why = {0};
+		int r = inj_tracer_hold(tracer, processes, 2, inj_now_ns() + SECOND, MS, &holds,
+					&why);
+
+		cr_assert(r == 0 || r == INJ_BLOCKED, "%d: %s", r, why.text);
+		n_given_up += r != 0;
+		inj_tracer_release(tracer, NULL);
 	}
 	cr_expect_eq(victim_ask_number(victim, "returned"), 0, "%s",
 		     victim_ask(victim, "report"));
