@@ -13,7 +13,8 @@
  * churn leader-ends: the main thread ends, another answers
  * Questions:
  *   made      things made so far
- *   failed    things that did not end as they should
+ *   failed    things that did not end as they should, or met nonsense
+ *   version   1; what there is to be patched
  *   exec      replace the program by "churn idle" from a thread that is not the main one
  *   exec-main the same from the main thread
  *   exit      end the process from another thread, status 7
@@ -47,8 +48,27 @@ static char *program;
 static useconds_t vfork_us;
 static long n_crowd;
 
+long version(void);
+
+static long (*volatile call_version)(void) = version;
+
+__attribute__((noinline)) long version(void)
+{
+	__asm__ volatile("");
+	return 1;
+}
+
+/* Either version, and nothing else. */
+static bool is_sane(void)
+{
+	long result = call_version();
+
+	return result == 1 || result == 2;
+}
+
 static void *end_at_once(void *argument)
 {
+	n_failed += !is_sane();
 	return argument;
 }
 
@@ -74,6 +94,7 @@ static void *make_next(void *argument)
 
 	(void)argument;
 	n_made++;
+	n_failed += !is_sane();
 	pthread_detach(pthread_self());
 	while (pthread_create(&thread, &small, make_next, NULL) != 0)
 		n_failed++;
@@ -94,7 +115,7 @@ static int check_pattern(void)
 	for (uint64_t i = 0; i < N_WORDS; i++)
 		if (pattern[i] != i * 0x9e3779b97f4a7c15u)
 			return 1;
-	return 0;
+	return !is_sane();
 }
 
 static void *make_forks(void *argument)
@@ -226,6 +247,8 @@ static void answer(void)
 			printf("%ld\n", n_made);
 		else if (strcmp(line, "failed") == 0)
 			printf("%ld\n", n_failed);
+		else if (strcmp(line, "version") == 0)
+			printf("%ld\n", call_version());
 		else if (strcmp(line, "exec") == 0)
 			pthread_create(&thread, NULL, become_idle, NULL);
 		else if (strcmp(line, "exec-main") == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * signals: counts what arrives. Real-time signals SIGRTMIN carry the values 1, 2, 3 ... from one
- * sender; a timer sends SIGALRM a thousand times a second to the process; children come and go.
+ * signals [PAUSE_US]: counts what arrives. Real-time signals SIGRTMIN carry the values 1, 2, 3 ...
+ * from one sender; a timer sends SIGALRM a thousand times a second to the process; children come and
+ * go, one every PAUSE_US microseconds (default 2000; 0: as fast as can be).
  * One thread sleeps in epoll_wait, one computes, the main thread takes the signals in between.
  * Questions:
  *   queued    number of SIGRTMIN that came
@@ -11,6 +12,7 @@
  *   children  number of children reaped, of those started
  *   unreaped  number of children that ended and were not told (0 when all is well)
  *   interrupted  number of times that epoll_wait reported EINTR to the thread that takes none
+ *   version   1; what there is to be patched
  *   stop      stop the timer and the children; answers "stopped"
  *   quit
  */
@@ -35,6 +37,7 @@ static atomic_bool stopping;
 static timer_t timer;
 static pid_t sender;
 static long begin_ms;
+static long pause_us = 2000;
 
 static long now_ms(void)
 {
@@ -42,6 +45,16 @@ static long now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+long version(void);
+
+static long (*volatile call_version)(void) = version;
+
+__attribute__((noinline)) long version(void)
+{
+	__asm__ volatile("");
+	return 1;
 }
 
 static void on_queued(int signal, siginfo_t *info, void *context)
@@ -81,12 +94,13 @@ static void handle(int signal, void (*handler)(int, siginfo_t *, void *))
 	sigaction(signal, &action, NULL);
 }
 
-static void block_all(void)
+/* Threads inherit it: a new one that took a signal before it could block it would be out of order. */
+static void set_all_blocked(bool blocked)
 {
 	sigset_t all;
 
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &all, NULL);
 }
 
 static void *sleep_in_epoll(void *argument)
@@ -95,7 +109,6 @@ static void *sleep_in_epoll(void *argument)
 	struct epoll_event event;
 
 	(void)argument;
-	block_all();
 	for (;;)
 		if (epoll_wait(epoll, &event, 1, -1) < 0 && errno == EINTR)
 			n_interrupted++;
@@ -107,7 +120,6 @@ static void *compute(void *argument)
 	volatile unsigned long n = 0;
 
 	(void)argument;
-	block_all();
 	for (;;)
 		n++;
 	return NULL;
@@ -115,10 +127,9 @@ static void *compute(void *argument)
 
 static void *make_children(void *argument)
 {
-	struct timespec pause = {0, 2000000};
+	struct timespec pause = {0, pause_us * 1000};
 
 	(void)argument;
-	block_all();
 	while (!stopping) {
 		pid_t pid = fork();
 
@@ -126,7 +137,8 @@ static void *make_children(void *argument)
 			_exit(0);
 		if (pid > 0)
 			n_started++;
-		nanosleep(&pause, NULL);
+		if (pause_us > 0)
+			nanosleep(&pause, NULL);
 	}
 	return NULL;
 }
@@ -156,19 +168,23 @@ static void stop(pthread_t maker)
 	puts("stopped");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sigaction child = {.sa_handler = on_child, .sa_flags = SA_RESTART};
 	pthread_t sleeper, computer, maker;
 	const char *line;
 
 	sender = getppid();
+	if (argc > 1)
+		pause_us = strtol(argv[1], NULL, 10);
+	set_all_blocked(true);
 	pthread_create(&sleeper, NULL, sleep_in_epoll, NULL);
 	pthread_create(&computer, NULL, compute, NULL);
 	handle(SIGRTMIN, on_queued);
 	handle(SIGALRM, on_alarm);
 	sigaction(SIGCHLD, &child, NULL);
 	pthread_create(&maker, NULL, make_children, NULL);
+	set_all_blocked(false);
 	start_timer();
 	line_ready();
 	while ((line = line_next())) {
@@ -186,6 +202,8 @@ int main(void)
 			printf("%ld\n", n_started - n_reaped);
 		else if (strcmp(line, "interrupted") == 0)
 			printf("%ld\n", n_interrupted);
+		else if (strcmp(line, "version") == 0)
+			printf("%ld\n", call_version());
 		else if (strcmp(line, "stop") == 0)
 			stop(maker);
 		else

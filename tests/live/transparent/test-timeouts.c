@@ -12,8 +12,8 @@
 #include "tests/support/update.h"
 #include "tests/support/victim.h"
 
-#define PATCH "tests/patches/traits/blocking-v2.so"
-#define ID "blocking-v2"
+#define PATCH "tests/patches/traits/version-v2.so"
+#define ID "version-v2"
 #define UPDATE INJ_CLEANUP(update_done) struct update
 #define MS 1000000ull
 #define TIMEOUT "1500"
