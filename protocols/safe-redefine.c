@@ -98,16 +98,19 @@ static int stage_all(struct upd_run *run)
 static void undo_one(struct upd_run *run, struct upd_subject *subject)
 {
 	run->deadline_ns = inj_now_ns() + UNDO_NS;
-	if (!run->tracer || upd_subject_refresh(subject) != 0) {
+	/* Before anything was held no pad was planted. */
+	if (!run->tracer) {
 		upd_unstage(subject, run->deadline_ns);
 		return;
 	}
+	/* Who cannot be looked at keeps the memory, for recovery to find. */
+	if (upd_subject_refresh(subject) != 0)
+		return;
 	for (size_t i = 0; i < subject->history.n_ledgers; i++)
 		if (subject->history.ledgers[i]->address == subject->blueprint->ledger) {
 			upd_undo_ledger(run, subject, subject->history.ledgers[i]);
 			return;
 		}
-	upd_unstage(subject, run->deadline_ns);
 }
 
 static void unstage_all(struct upd_run *run)
