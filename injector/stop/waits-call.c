@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -164,6 +165,16 @@ static int read_timeout(const struct inj_process *process, enum where where, uin
 	return -ENODATA;
 }
 
+static short ready_of(long number, enum where where)
+{
+	if (where == SENDING)
+		return POLLOUT;
+	if (where == RECEIVING || number == SYS_epoll_wait || number == SYS_epoll_pwait ||
+	    number == SYS_epoll_pwait2)
+		return POLLIN;
+	return 0;
+}
+
 int inj_timed_call_read(const struct inj_process *process, const struct inj_call *call,
 			struct inj_timed_call *ret)
 {
@@ -180,6 +191,7 @@ int inj_timed_call_read(const struct inj_process *process, const struct inj_call
 			.result = table[i].result,
 			.rest = argument,
 			.rest_in_us = in_us,
+			.ready = ready_of(call->number, table[i].where),
 		};
 		return read_timeout(process, table[i].where, argument, &ret->timeout_ns);
 	}

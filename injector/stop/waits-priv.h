@@ -36,6 +36,7 @@ struct inj_timed_call {
 	int64_t result;      /* RESULT */
 	inj_addr rest;       /* REST: a struct timespec, or timeval */
 	bool rest_in_us;
+	short ready;         /* of its first argument, by poll(2): it need not wait; or 0 */
 };
 
 /* Return: 0; -ENODATA when its end is not changed by us, or cannot be known. */

@@ -19,6 +19,7 @@
 #include <sys/ptrace.h>
 #include <sys/queue.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "injector/base/clock.h"
@@ -318,6 +319,17 @@ static bool settle_rest(struct inj_wait *wait)
 	return process_vm_writev(wait->tid, &local, 1, &remote, 1, 0) == sizeof(words);
 }
 
+/* What came while the thread was held: made again, the call takes it, as it does after a sleep. */
+static bool is_ready(const struct inj_wait *wait)
+{
+	INJ_CLOSE int fd = wait->timed.ready ? (int)syscall(SYS_pidfd_getfd, wait->pidfd,
+							    (int)wait->call.arguments[0], 0)
+					     : -1;
+	struct pollfd poller = {.fd = fd, .events = wait->timed.ready};
+
+	return fd >= 0 && poll(&poller, 1, 0) > 0;
+}
+
 bool inj_wait_settle(struct inj_wait *wait, struct inj_stop stop, struct user_regs_struct *regs)
 {
 	/* The caller may have moved it since. */
@@ -328,7 +340,7 @@ bool inj_wait_settle(struct inj_wait *wait, struct inj_stop stop, struct user_re
 	if (stop.kind != INJ_STOP_TRAP)
 		return false;
 	if (wait->timed.timing == INJ_TIMING_RESULT && inj_now_ns() >= wait->end_ns)
-		return finish(wait, regs);
+		return !is_ready(wait) && finish(wait, regs);
 	if (wait->timed.timing == INJ_TIMING_RESULT || settle_rest(wait))
 		wait->state = WAIT_DATED;
 	return false;

@@ -5,6 +5,8 @@
  */
 #include <limits.h>
 #include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "injector/process/tasks.h"
@@ -232,6 +234,88 @@ Test(hold_timeouts, no_call_is_ended_for_another)
 	}
 	victim_expect_above(victim, "timeouts", 300);
 	expect_no_harm(victim);
+}
+
+#define N_RECEIVERS 2
+#define RECEIVE_MS 2000
+
+/* Two that wait for the same socket, one each way; what they got goes to the test. */
+struct receivers {
+	int fd[2];
+	int epoll;
+	int results[2];
+};
+
+static void *in_epoll(void *argument)
+{
+	struct receivers *receivers = argument;
+	struct epoll_event event;
+	long result = epoll_wait(receivers->epoll, &event, 1, RECEIVE_MS);
+
+	write(receivers->results[1], &result, sizeof(result));
+	return NULL;
+}
+
+static void receive(void *argument)
+{
+	struct receivers *receivers = argument;
+	pthread_t thread;
+	char byte;
+	long result;
+
+	if (pthread_create(&thread, NULL, in_epoll, receivers) != 0)
+		_exit(1);
+	child_ready();
+	result = recv(receivers->fd[0], &byte, 1, MSG_PEEK);
+	write(receivers->results[1], &result, sizeof(result));
+	child_rest();
+}
+
+static void make_receivers(struct receivers *ret)
+{
+	struct timeval time = {RECEIVE_MS / 1000, RECEIVE_MS % 1000 * 1000};
+	struct epoll_event event = {.events = EPOLLIN};
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ret->fd), 0);
+	cr_assert_eq(pipe(ret->results), 0);
+	cr_assert_geq(ret->epoll = epoll_create1(0), 0);
+	cr_assert_eq(epoll_ctl(ret->epoll, EPOLL_CTL_ADD, ret->fd[0], &event), 0);
+	cr_assert_eq(setsockopt(ret->fd[0], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)), 0);
+}
+
+/* What arrives while its receiver is held is received, though the time is over by then. */
+Test(hold_timeouts, what_arrives_in_a_hold_is_received)
+{
+	need_root();
+
+	struct receivers receivers;
+
+	make_receivers(&receivers);
+
+	pid_t pid = child_start(receive, &receivers);
+	PROCESS process = open_victim(pid);
+	WAITS waits = new_waits(process);
+	TRACER tracer = new_tracer();
+	size_t n_known = 0;
+
+	/* Until both sleep in their calls. */
+	while (n_known < N_RECEIVERS) {
+		hold_process(tracer, process);
+		inj_tracer_release(tracer, NULL);
+		n_known = inj_waits_pending(waits);
+	}
+	hold_process(tracer, process);
+	cr_assert_eq(send(receivers.fd[1], "x", 1, 0), 1);
+	pause_ns((RECEIVE_MS + 100) * MS);
+	inj_tracer_release(tracer, NULL);
+	for (int i = 0; i < N_RECEIVERS; i++) {
+		long result = 0;
+
+		cr_assert_eq(read(receivers.results[0], &result, sizeof(result)),
+			     (ssize_t)sizeof(result));
+		cr_expect_eq(result, 1);
+	}
+	child_end(pid);
 }
 
 static void *keep(void *argument)
