@@ -278,9 +278,10 @@ int ctl_client_append_options(sd_bus_message *call, const struct ctl_options *op
 {
 	int r = sd_bus_message_open_container(call, SD_BUS_TYPE_ARRAY, "{sv}");
 
+	/* The daemon takes no 0; the least that it takes is over before anything can happen, too. */
 	if (r >= 0 && with_timeout)
 		r = sd_bus_message_append(call, "{sv}", DSUD_OPTION_TIMEOUT, "t",
-					  options->timeout_usec);
+					  options->timeout_usec ? options->timeout_usec : 1);
 	if (r >= 0 && options->protocol)
 		r = sd_bus_message_append(call, "{sv}", DSUD_OPTION_PROTOCOL, "s",
 					  options->protocol);
@@ -316,6 +317,20 @@ int ctl_client_properties(const struct ctl_client *client, const char *path, con
 			       interface);
 	if (r >= 0)
 		r = ctl_json_from_message(reply, "a{sv}", ret);
+	return r;
+}
+
+int ctl_client_property(const struct ctl_client *client, const char *path, const char *interface,
+			const char *name, json_t **ret)
+{
+	CTL_MESSAGE sd_bus_message *reply = NULL;
+	int r;
+
+	r = sd_bus_call_method(client->bus, client->destination, path,
+			       "org.freedesktop.DBus.Properties", "Get", NULL, &reply, "ss",
+			       interface, name);
+	if (r >= 0)
+		r = ctl_json_from_message(reply, "v", ret);
 	return r;
 }
 

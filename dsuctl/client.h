@@ -68,9 +68,14 @@ int ctl_client_append_options(sd_bus_message *call, const struct ctl_options *op
 int ctl_client_ask(const struct ctl_client *client, sd_bus_message *call, const char *type,
 		   json_t **ret);
 
-/* All properties of an object's interface, as one object. Errors are not told: negative errno. */
+/* All properties of an object's interface, as one object, but those that are given to some only.
+ * Errors are not told: negative errno. */
 int ctl_client_properties(const struct ctl_client *client, const char *path, const char *interface,
 			  json_t **ret);
+
+/* One property. Errors are not told: negative errno. */
+int ctl_client_property(const struct ctl_client *client, const char *path, const char *interface,
+			const char *name, json_t **ret);
 
 /*
  * Watch for signals of an interface below the daemon's root, whoever asked for what causes them,

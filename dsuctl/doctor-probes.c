@@ -21,6 +21,7 @@
 
 #include "dsuctl/doctor.h"
 #include "injector/base/cleanup.h"
+#include "injector/base/sandbox.h"
 #include "injector/base/types.h"
 
 #ifndef PTRACE_O_SUSPEND_SECCOMP
@@ -178,4 +179,28 @@ enum ctl_health ctl_doctor_pidfd(const struct ctl_options *options, char value[C
 	if (fd < 0)
 		return FIND(CTL_HEALTH_MISSING, "%s", strerror(errno));
 	return FIND(CTL_HEALTH_OK, "opened");
+}
+
+/* Readers of foreign files are confined in this way, and nothing is read without. */
+enum ctl_health ctl_doctor_confinement(const struct ctl_options *options,
+				       char value[CTL_FINDING_MAX])
+{
+	const struct inj_sandbox sandbox = {
+		.name = "dsuctl-doctor", .memory_bytes = INJ_SANDBOX_MEMORY_BYTES,
+		.cpu_seconds = 10, .max_fds = 64,
+	};
+	pid_t child = fork();
+	int status;
+
+	if (child == 0)
+		_exit(-inj_sandbox_enter(&sandbox) & 0xff);
+	if (child < 0 || waitpid(child, &status, 0) < 0)
+		return FIND(CTL_HEALTH_MISSING, "fork: %s", strerror(errno));
+	if (!WIFEXITED(status))
+		return FIND(CTL_HEALTH_MISSING, "the child was ended by signal %d",
+			    WTERMSIG(status));
+	if (WEXITSTATUS(status) != 0)
+		return FIND(CTL_HEALTH_MISSING, "a child could not be confined: %s",
+			    strerror(WEXITSTATUS(status)));
+	return FIND(CTL_HEALTH_OK, "confined a child");
 }

@@ -63,6 +63,8 @@ enum ctl_health ctl_doctor_suspend_seccomp(const struct ctl_options *options,
 enum ctl_health ctl_doctor_vm_read(const struct ctl_options *options, char value[CTL_FINDING_MAX]);
 enum ctl_health ctl_doctor_mem_write(const struct ctl_options *options,
 				     char value[CTL_FINDING_MAX]);
+enum ctl_health ctl_doctor_confinement(const struct ctl_options *options,
+				       char value[CTL_FINDING_MAX]);
 enum ctl_health ctl_doctor_pidfd(const struct ctl_options *options, char value[CTL_FINDING_MAX]);
 
 #endif

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Patch files as the operator names them. dsuctl opens them with the operator's own rights and
- * hands the descriptor on, so the daemon never opens a path on somebody's behalf. Refuses what is
- * no regular file: reading a pipe or a device could block for ever.
+ * hands the descriptor on, so the daemon never opens a path on somebody's behalf. What is handed on
+ * is a copy in memory: the file may lie where reading waits for another host, and that wait is ours,
+ * not the daemon's. Refuses what is no regular file: reading a pipe or a device could block for ever.
  */
 #include "dsuctl/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +27,30 @@ static int fail(const struct ctl_options *options, const char *list, const char 
 				"May not read the patch %s: %s.", path, strerror(err));
 	return ctl_fail(options, list, CTL_ERROR_NO_FILE, "Cannot open the patch %s: %s.", path,
 			strerror(err));
+}
+
+/* Return: 0, or a negative errno after which the file itself serves: the daemon copies it, too. */
+static int copy_to_memory(int *fd)
+{
+	INJ_CLOSE int copy = memfd_create("dsuctl-patch", MFD_CLOEXEC);
+	off_t offset = 0;
+	ssize_t n = 1;
+
+	if (copy < 0)
+		return -errno;
+	while (n > 0) {
+		/* What is too large is for the daemon to refuse. */
+		if (offset > (off_t)DSUD_MAX_PATCH_BYTES)
+			return -EFBIG;
+		n = sendfile(copy, *fd, &offset, 4u << 20);
+		if (n < 0 && errno == EINTR)
+			n = 1;
+	}
+	if (n < 0)
+		return -errno;
+	inj_close_guard(fd);
+	*fd = inj_take_fd(&copy);
+	return 0;
 }
 
 int ctl_file_open(const struct ctl_options *options, const char *list, const char *path,
@@ -44,6 +71,7 @@ int ctl_file_open(const struct ctl_options *options, const char *list, const cha
 	if (!S_ISREG(status.st_mode))
 		return ctl_fail(options, list, DSUD_ERROR_BAD_PATCH,
 				"%s is not a regular file, so it cannot be a patch.", path);
+	copy_to_memory(&fd);
 	*ret_fd = inj_take_fd(&fd);
 	return 0;
 }

@@ -113,16 +113,21 @@ static int value_at(sd_bus_message *message, const char *key, unsigned depth, js
 
 static int entry(sd_bus_message *message, const char *contents, unsigned depth, json_t *object)
 {
-	const char *key;
+	INJ_FREE char *key = NULL;
+	const char *raw;
 	json_t *value;
 	int r;
 
 	r = sd_bus_message_enter_container(message, SD_BUS_TYPE_DICT_ENTRY, contents);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_read_basic(message, SD_BUS_TYPE_STRING, &key);
+	r = sd_bus_message_read_basic(message, SD_BUS_TYPE_STRING, &raw);
 	if (r < 0)
 		return r;
+	key = strdup(raw);
+	if (!key)
+		return -ENOMEM;
+	inj_printable(key);
 	r = value_at(message, key, depth, &value);
 	if (r < 0)
 		return r;

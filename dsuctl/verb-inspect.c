@@ -202,13 +202,18 @@ static int print_people(const struct ctl_options *options, const json_t *documen
 	return print_externals(&output, json_object_get(document, "externals"));
 }
 
-/* The child: a byte that says which, then the document or the story of the refusal. Ends. */
+/* The child: a byte that says which, then the document, the story of the refusal, or nothing where
+ * it could not be confined. Ends. */
 static _Noreturn void read_alone(int patch_fd, int answer_fd, const char *path)
 {
 	const int fds[] = { patch_fd, answer_fd };
 	const struct inj_sandbox sandbox = {
-		.name = "dsuctl-reader", .fds = fds, .n_fds = INJ_ARRAY_LENGTH(fds),
-		.memory_bytes = INJ_SANDBOX_MEMORY_BYTES, .cpu_seconds = MAX_CPU_SECONDS, .max_fds = 64,
+		.name = "dsuctl-reader",
+		.fds = fds,
+		.n_fds = INJ_ARRAY_LENGTH(fds),
+		.memory_bytes = INJ_SANDBOX_MEMORY_BYTES,
+		.cpu_seconds = MAX_CPU_SECONDS,
+		.max_fds = 64,
 	};
 	struct inj_patch *patch = NULL;
 	struct inj_why why = {0};
@@ -216,8 +221,10 @@ static _Noreturn void read_alone(int patch_fd, int answer_fd, const char *path)
 	char *text;
 	int r;
 
-	if (inj_sandbox_enter(&sandbox) < 0)
+	if (inj_sandbox_enter(&sandbox) < 0) {
+		inj_write_full(answer_fd, "!", 1);
 		_exit(EXIT_FAILURE);
+	}
 	r = inj_patch_open(patch_fd, ctl_file_name(path), &patch, &why);
 	if (r != 0) {
 		inj_write_full(answer_fd, "-", 1);
@@ -226,12 +233,14 @@ static _Noreturn void read_alone(int patch_fd, int answer_fd, const char *path)
 	}
 	document = document_of(patch, path);
 	text = document ? json_dumps(document, JSON_COMPACT) : NULL;
-	if (!text || inj_write_full(answer_fd, "+", 1) < 0 || inj_write_full(answer_fd, text, strlen(text)) < 0)
+	if (!text || inj_write_full(answer_fd, "+", 1) < 0 ||
+	    inj_write_full(answer_fd, text, strlen(text)) < 0)
 		_exit(EXIT_FAILURE);
 	_exit(EXIT_SUCCESS);
 }
 
-/* Our own documents hold printable text only, so nothing in them is escaped but quotes and backslashes. */
+/* Our own documents hold printable text only, so nothing in them is escaped but quotes and
+ * backslashes. */
 static json_t *parse_answer(char *text, size_t length)
 {
 	for (const char *at = text; (at = strchr(at, '\\')); at += 2)
@@ -239,6 +248,13 @@ static json_t *parse_answer(char *text, size_t length)
 			return NULL;
 	inj_printable(text);
 	return json_loadb(text, length, 0, NULL);
+}
+
+static int unconfined(const struct ctl_options *options)
+{
+	return ctl_fail(options, NULL, CTL_ERROR_FAILED,
+			"The process that reads the patch cannot be confined on this host, and the "
+			"file is not read without. `dsuctl doctor` tells what is missing.");
 }
 
 static int refuse(const struct ctl_options *options, const char *answer, size_t length)
@@ -252,8 +268,9 @@ static int refuse(const struct ctl_options *options, const char *answer, size_t 
 		inj_printable(why.text);
 	} else {
 		inj_refuse(&why, INJ_BAD_PATCH,
-			   "The process that reads the patch came to a bad end: the file is damaged, or made to "
-			   "attack who reads it. Find out where it comes from.");
+			   "The process that reads the patch came to a bad end: the file is "
+			   "damaged, or made to attack who reads it. Find out where it comes "
+			   "from.");
 	}
 	snprintf(error, sizeof(error), "org.dsud1.Error.%s", inj_code_bus_name(why.code));
 	return ctl_fail(options, NULL, error, "%s", why.text);
@@ -285,6 +302,8 @@ static int have_read(const struct ctl_options *options, int fd, const char *path
 	waitpid(child, NULL, 0);
 	if (r < 0)
 		return ctl_fail_errno(options, NULL, r);
+	if (length == 1 && answer[0] == '!')
+		return unconfined(options);
 	*ret = length > 0 && answer[0] == '+' ? parse_answer(answer + 1, length - 1) : NULL;
 	return *ret ? 0 : refuse(options, answer, length);
 }

@@ -137,6 +137,18 @@ static int print_document(enum ctl_json_mode mode, const char *member, const cha
 	return document ? ctl_json_print(stdout, mode, document) : -ENOMEM;
 }
 
+/* The report is for root and for whoever asked for the update; others get no more than the word. */
+static int outcome_of(const struct monitor *monitor, const char *path, json_t **ret)
+{
+	json_t *report = NULL;
+	int r = ctl_client_properties(monitor->client, path, DSUD_IFACE_UPDATE, ret);
+
+	if (r >= 0 && ctl_client_property(monitor->client, path, DSUD_IFACE_UPDATE, "Report",
+					  &report) >= 0)
+		json_object_set_new(*ret, "Report", report);
+	return r;
+}
+
 /* What a signal carries, or, for what only announces an object, that object's properties. */
 static int details_of(const struct monitor *monitor, sd_bus_message *message, const char *path,
 		      json_t **ret)
@@ -146,9 +158,10 @@ static int details_of(const struct monitor *monitor, sd_bus_message *message, co
 
 	if (strcmp(member, DSUD_SIGNAL_UPDATE_PROGRESS) == 0)
 		return ctl_json_from_message(message, "a{sv}", ret);
-	if (strcmp(member, DSUD_SIGNAL_UPDATE_NEW) == 0 ||
-	    strcmp(member, DSUD_SIGNAL_UPDATE_COMPLETED) == 0)
+	if (strcmp(member, DSUD_SIGNAL_UPDATE_NEW) == 0)
 		r = ctl_client_properties(monitor->client, path, DSUD_IFACE_UPDATE, ret);
+	else if (strcmp(member, DSUD_SIGNAL_UPDATE_COMPLETED) == 0)
+		r = outcome_of(monitor, path, ret);
 	else if (strcmp(member, DSUD_SIGNAL_TARGET_NEW) == 0)
 		r = ctl_client_properties(monitor->client, path, DSUD_IFACE_TARGET, ret);
 	/* The object may be gone before we asked; that it was there is still an event. */

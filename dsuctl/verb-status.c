@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * `dsuctl status`: which processes carry which patches, as their ledgers say, and which updates are
- * under way. A process that was named but cannot be read is a failure; one without patches is not.
+ * under way. A process that was named but cannot be read is a failure; one without patches is not,
+ * nor is one that nobody named: whoever runs programs could make them look odd.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -257,5 +258,5 @@ int ctl_verb_status(const struct ctl_options *options)
 	if (r < 0)
 		return ctl_fail_errno(options, "processes", r);
 	ctl_complain_list(processes);
-	return ctl_outcome_of_list(processes);
+	return options->n_targets > 0 ? ctl_outcome_of_list(processes) : CTL_EXIT_DONE;
 }

@@ -77,9 +77,12 @@ struct upd_blueprint {
 
 /*
  * Write a finished plan down.
- * late, image: of linking, the image as it shall lie in the file. ret_bytes: malloc'ed, the
- *   caller's.
- * State: none. Return: 0. Errors: -ENOMEM, -E2BIG.
+ * plan: finished; late, image: of linking, the image as it shall lie in the file; ret_bytes:
+ *   malloc'ed, the caller's; ret_n: their number.
+ * State: none; pure.
+ * Return: 0.
+ * Errors: -ENOMEM; -E2BIG (beyond the bounds above).
+ * Source: none.
  */
 int upd_blueprint_write(const struct upd_plan *plan, const struct inj_late_words *late,
 			const uint8_t *image, void **ret_bytes, size_t *ret_n);
@@ -100,20 +103,50 @@ struct upd_blueprint_facts {
  * Return: 0 and a blueprint, free with upd_blueprint_free().
  * Errors: INJ_BAD_PATCH with the rule that it breaks; INJ_BUSY (an address is no longer free);
  *   -ENOMEM.
+ * Source: docs/ledger.md.
  */
 int upd_blueprint_check(void *bytes, size_t n_bytes, const struct upd_blueprint_facts *facts,
 			struct upd_blueprint **ret, struct inj_why *why);
+
+/*
+ * Free a blueprint and its bytes; NULL is fine.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_blueprint_free(struct upd_blueprint *blueprint);
 INJ_DEFINE_GUARD(struct upd_blueprint *, upd_blueprint_free, upd_blueprint_guard)
 
-/* Copy all pieces into a view of the memfd. */
+/*
+ * Copy all pieces into a view of the memfd.
+ * blueprint: checked; view: sheet->memfd_bytes long, all zero.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_blueprint_fill(const struct upd_blueprint *blueprint, uint8_t *view);
 
-/* The bytes of a place of the file; NULL unless they are in one piece. Every area of stubs is. */
+/*
+ * The bytes of a place of the file.
+ * offset, n: in the memfd.
+ * State: any.
+ * Return: borrowed from the blueprint; NULL unless they are in one piece. Every area of stubs is.
+ * Errors: none.
+ * Source: none.
+ */
 const uint8_t *upd_blueprint_bytes(const struct upd_blueprint *blueprint, uint64_t offset,
 				   uint64_t n);
 
-/* May the target write to this byte of the image? */
+/*
+ * May the target write to this byte of the image?
+ * image_offset: from image_base.
+ * State: any.
+ * Return: the answer.
+ * Errors: none.
+ * Source: none.
+ */
 bool upd_blueprint_is_writable(const struct upd_blueprint *blueprint, uint64_t image_offset);
 
 static inline const char *upd_blueprint_patch_id(const struct upd_blueprint *blueprint)

@@ -34,18 +34,52 @@ struct upd_code_map {
 	bool is_forgotten; /* the stubs stand for nothing */
 };
 
-/* Add everything that one ledger describes; tables are read from the target. Return: 0 or negative
- * errno. */
+/*
+ * Add everything that one ledger describes; tables are read from the target.
+ * map: zeroed, or added to before; ledger: checked, of this process.
+ * State: running or held.
+ * Return: 0.
+ * Errors: -E2BIG (more tables than there can be), -ENOMEM, negative errno of inj_mem_read().
+ * Source: docs/ledger.md.
+ */
 int upd_code_map_add(struct upd_code_map *map, const struct inj_process *process,
 		     const struct inj_ledger *ledger);
-/* Sort; must come after the last add and before the map is used. */
+
+/*
+ * Sort; must come after the last add and before the map is used.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_code_map_seal(struct upd_code_map *map);
-/* From here on translate nothing; tables stay, since a walker borrows them. */
+
+/*
+ * From here on translate nothing; tables stay, since a walker borrows them.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_code_map_forget_stubs(struct upd_code_map *map);
+
+/*
+ * Free what a map owns; zeroed ones are fine.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_code_map_deinit(struct upd_code_map *map);
 
-/* The original pc for a pc in one of our stubs or pads, any other unchanged. context: the map. An
- * inj_translate_fn. */
+/*
+ * What a pc in one of our stubs or pads stands for. An inj_translate_fn.
+ * context: the map, sealed.
+ * State: any.
+ * Return: the original pc; any other pc unchanged.
+ * Errors: none.
+ * Source: none.
+ */
 inj_addr upd_code_map_translate(void *context, inj_addr pc);
 
 #endif

@@ -9,6 +9,12 @@
 /*
  * Writing into a report. A report that cannot grow for lack of memory keeps what it has: the
  * outcome of an update must not change because its account is incomplete.
+ *
+ * Of all of them:
+ * State: any; what is said of the target was read before.
+ * Return: nothing.
+ * Errors: none.
+ * Source: docs/man, dsuctl(1).
  */
 
 /* Replace an owned string by a printable copy of text. */

@@ -44,23 +44,36 @@ struct upd_message {
 };
 
 #define UPD_MESSAGE_NONE ((struct upd_message){ .fd = -1 })
+
+/*
+ * Free the bytes and close the descriptor; UPD_MESSAGE_NONE is fine.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_message_deinit(struct upd_message *message);
 
 /*
  * Send one.
  * fd: borrowed, -1: none; deadline_ns: CLOCK_MONOTONIC, UINT64_MAX: never; cancel_fd: readable or
  *   closed: give up; -1: never.
- * State: none. Return: 0. Errors: -ETIMEDOUT, -ECANCELED, -EPIPE (nobody is there), other negative
- *   errno.
+ * State: none.
+ * Return: 0.
+ * Errors: -ETIMEDOUT, -ECANCELED, -EPIPE (nobody is there), other negative errno.
  * Source: unix(7).
  */
 int upd_message_send(int socket, uint32_t kind, const void *bytes, size_t n_bytes, int fd,
 		     uint64_t deadline_ns, int cancel_fd);
 
 /*
- * Receive one. max_bytes: a longer one is -EMSGSIZE. ret: overwritten; free with
- * upd_message_deinit().
- * Errors: as above.
+ * Receive one.
+ * max_bytes: of the message; deadline_ns, cancel_fd: as above; ret: overwritten on success, free
+ *   with upd_message_deinit().
+ * State: none.
+ * Return: 0.
+ * Errors: as above; -EMSGSIZE (longer than max_bytes); -ENOMEM.
+ * Source: unix(7).
  */
 int upd_message_receive(int socket, size_t max_bytes, uint64_t deadline_ns, int cancel_fd,
 			struct upd_message *ret);
@@ -71,7 +84,24 @@ struct upd_parcel {
 	size_t n_bytes, capacity;
 	bool failed;
 };
+
+/*
+ * Append bytes.
+ * parcel: zeroed at first; failed once memory was short, and appends nothing then.
+ * State: none.
+ * Return: nothing.
+ * Errors: parcel->failed.
+ * Source: none.
+ */
 void upd_parcel_put(struct upd_parcel *parcel, const void *bytes, size_t n_bytes);
+
+/*
+ * Free a parcel's bytes; zeroed ones are fine.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_parcel_deinit(struct upd_parcel *parcel);
 
 /* Bytes being read. */
@@ -79,9 +109,25 @@ struct upd_cursor {
 	const uint8_t *at;
 	size_t left;
 };
-/* Copy the next bytes out; false, and nothing copied, when they are not there. */
+
+/*
+ * Copy the next bytes out.
+ * ret: n_bytes long.
+ * State: none.
+ * Return: true; false, and nothing copied, when they are not there.
+ * Errors: none.
+ * Source: none.
+ */
 bool upd_cursor_take(struct upd_cursor *cursor, void *ret, size_t n_bytes);
-/* The next n entries, not copied and perhaps not aligned; NULL when they are not there. */
+
+/*
+ * Pass over the next n entries.
+ * entry_bytes: of each.
+ * State: none.
+ * Return: where they are, not copied and perhaps not aligned; NULL when they are not there.
+ * Errors: none.
+ * Source: none.
+ */
 const void *upd_cursor_skip(struct upd_cursor *cursor, size_t n, size_t entry_bytes);
 
 #endif

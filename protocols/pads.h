@@ -27,34 +27,64 @@ struct upd_pads {
 };
 
 /*
- * The pads of an update. registered: their tables are known to the target's unwinder. Without that
- * they are used only in
- * programs in which nothing unwinds: C programs without exception tables.
+ * Look at the pads of an update.
+ * pads: filled; record: ours or checked; registered: their tables are known to the target's
+ *   unwinder; without that they are used only in programs in which nothing unwinds: C programs
+ *   without exception tables; unwinder: of the target.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: docs/protocols.md.
  */
 void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record, bool registered,
 		   const struct upd_unwinder *unwinder);
 
 /*
  * Plant pads for the threads that block.
- * activity: what the walk found; hits seen only by the conservative scan are left alone. State:
- *   held.
- * Return: how many are planted now; failures to plant are not failures.
+ * hold: of the subject's process; activity: what the walk of this hold found; hits seen only by the
+ *   conservative scan are left alone.
+ * State: held.
+ * Return: how many are planted now.
+ * Errors: none; failures to plant are not failures.
+ * Source: injector/redirect/return-pad.h.
  */
 size_t upd_pads_plant(struct upd_pads *pads, struct upd_subject *subject,
 		      const struct inj_hold *hold, const struct inj_activity *activity);
 
-/* Was any pad planted that nobody passed? */
+/*
+ * Was any pad planted that nobody passed?
+ * State: any.
+ * Return: the answer.
+ * Errors: none.
+ * Source: none.
+ */
 bool upd_pads_any(const struct upd_pads *pads);
 
-/* Did a thread arrive since the last look? State: running. */
+/*
+ * Did a thread arrive since the last look?
+ * State: running.
+ * Return: the answer; false when the target cannot be read.
+ * Errors: none.
+ * Source: none.
+ */
 bool upd_pads_arrived(struct upd_pads *pads, const struct upd_subject *subject);
 
-/* Nobody shall wait any longer in pads that were passed. State: any. */
+/*
+ * Nobody shall wait any longer in pads that were passed.
+ * State: any.
+ * Return: nothing.
+ * Errors: none; the waits in pads end by themselves.
+ * Source: injector/redirect/return-pad.h.
+ */
 void upd_pads_dismiss(struct upd_pads *pads, struct upd_subject *subject);
 
 /*
  * Put all return addresses back that are still exchanged, from the words of the control page alone.
- * State: held. Return: 0 or negative errno.
+ * control, code: of the update, as in struct upd_pads.
+ * State: held.
+ * Return: 0.
+ * Errors: negative errno of reading and writing.
+ * Source: docs/ledger.md.
  */
 int upd_pads_withdraw(struct upd_subject *subject, inj_addr control, inj_addr code);
 

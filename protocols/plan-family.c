@@ -291,7 +291,7 @@ struct inquiry {
 	struct inj_debug_function *functions;
 	const struct family **families; /* of the functions */
 	size_t n_functions;
-	struct inj_debug_name *names;
+	struct inj_debug_twin *names;
 	const struct family **families_of_names;
 	const struct inj_symbol **symbols; /* of the names */
 	size_t n_names;
@@ -316,7 +316,7 @@ static void add_names(const struct upd_plan *plan, const struct family *family,
 
 		if (!is_twin(plan, family, symbol))
 			continue;
-		inquiry->names[inquiry->n_names] = (struct inj_debug_name){
+		inquiry->names[inquiry->n_names] = (struct inj_debug_twin){
 			.name = symbol->name, .exported = symbol->binding != STB_LOCAL,
 			.address = symbol->address,
 		};
@@ -359,7 +359,7 @@ static int judge_twins(struct upd_plan *plan, const struct inquiry *inquiry, str
 	const bool may_be_folded = inj_module_may_be_folded(inquiry->module);
 
 	for (size_t i = 0; i < inquiry->n_names; i++) {
-		const struct inj_debug_name *name = &inquiry->names[i];
+		const struct inj_debug_twin *name = &inquiry->names[i];
 		struct upd_change *change = inquiry->families_of_names[i]->change;
 		const bool known = inquiry->knowledge == INJ_KNOWN_WHOLLY;
 		/* Compilers merge static functions, linkers any; who gives an alias to a function

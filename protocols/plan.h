@@ -102,23 +102,47 @@ struct upd_plan {
 
 /*
  * Decide everything for one target.
- * subject: opened; patch: borrowed for the plan's life; update_id, n_members: for the record.
- * State: running; nothing is touched. Return: 0 and subject->plan.
+ * subject: opened; patch: borrowed for the plan's life; update_id, n_members (targets of the
+ *   update), protocol: for the record.
+ * State: running; nothing is touched.
+ * Return: 0 and subject->plan, which upd_plan_free() ends, also after an error.
  * Errors: every refusal of resolving, examining, linking and placing; the story is in subject->why.
+ * Source: docs/protocols.md.
  */
 int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
 		  const uint8_t update_id[16], uint32_t n_members, const char *protocol);
+
+/*
+ * Free a plan and all that it owns.
+ * plan: NULL and half-made ones are fine.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_plan_free(struct upd_plan *plan);
 
 /*
  * Link the patch for its place and write the whole plan down as a blueprint.
- * plan: made. ret_bytes: malloc'ed, the caller's. Return: 0. Errors: as for linking, -ENOMEM,
- *   -E2BIG.
+ * plan: made; ret_bytes: malloc'ed, the caller's; ret_n: their number.
+ * State: any; the target is not looked at.
+ * Return: 0.
+ * Errors: as inj_image_link(); -ENOMEM; -E2BIG (beyond the bounds of a blueprint).
+ * Source: protocols/blueprint.h.
  */
 int upd_plan_write(const struct upd_plan *plan, void **ret_bytes, size_t *ret_n,
 		   struct inj_why *why);
 
-/* Steps of upd_plan_make(), in their own files. */
+/*
+ * Steps of upd_plan_make(), in their own files and in this order: what the patch's names mean, the
+ * code around them, their parts elsewhere, their namesakes and copies, their direct callers, what
+ * the patch's own undefined symbols mean, where all will lie, the record of it.
+ * subject, plan: of upd_plan_make(), as the steps before left them; why: of the caller.
+ * State: running; nothing is touched.
+ * Return: 0.
+ * Errors: the refusals that docs/safety.md lists; -ENOMEM; other negative errno of reading.
+ * Source: docs/protocols.md.
+ */
 int upd_plan_resolve(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_code(struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
 int upd_plan_parts(const struct upd_subject *subject, struct upd_plan *plan, struct inj_why *why);
@@ -129,22 +153,57 @@ int upd_plan_place(struct upd_subject *subject, struct upd_plan *plan, struct in
 int upd_plan_record(struct upd_subject *subject, struct upd_plan *plan, const uint8_t update_id[16],
 		    uint32_t n_members, const char *protocol, struct inj_why *why);
 
-/* Let a look at a function see the code around it: where jumps back into it, and calls, may
- * stand. */
+/*
+ * Let a look at a function see the code around it: where jumps back into it, and calls, may stand.
+ * change: with its code; text: code, code_address, n_code and arrivals are set, borrowed from the
+ *   plan.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_change_show_code(const struct upd_change *change, struct inj_text *text);
 
-/* Code elsewhere that is part of the function. Return: 0 or -ENOMEM. */
+/*
+ * Note code elsewhere that is part of the function.
+ * range: in the target.
+ * State: any.
+ * Return: 0.
+ * Errors: -ENOMEM.
+ * Source: none.
+ */
 int upd_change_add_part(struct upd_change *change, struct inj_range range);
 
-/* Callers were looked at: the code is not needed any more. */
+/*
+ * Callers were looked at: let go of the code that only they needed.
+ * plan: any; its changes have no code afterwards.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_plan_forget_code(struct upd_plan *plan);
 
-/* Put what the target uses for an IFUNC in place of it: the change's symbol. Part of
- * upd_plan_resolve(). */
+/*
+ * Put what the target uses for an IFUNC in place of it: the change's symbol. Part of
+ * upd_plan_resolve().
+ * change: resolved; one that is no IFUNC stays as it is.
+ * State: running.
+ * Return: 0.
+ * Errors: INJ_NO_SUCH_SYMBOL (the target has not chosen, or has chosen code without a name).
+ * Source: inj_resolve_ifunc_bound().
+ */
 int upd_plan_follow_ifunc(const struct upd_subject *subject, struct upd_plan *plan,
 			  struct upd_change *change, struct inj_why *why);
 
-/* Add a remark for the report; silently dropped when there are too many. */
+/*
+ * Add a remark for the report.
+ * format: as printf(3).
+ * State: any.
+ * Return: nothing.
+ * Errors: none; beyond UPD_MAX_NOTES, and when memory is short, a remark is dropped.
+ * Source: none.
+ */
 void upd_plan_note(struct upd_plan *plan, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

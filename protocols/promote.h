@@ -27,6 +27,14 @@ struct upd_promotion {
  * Source: none.
  */
 int upd_promotion_prepare(const struct upd_blueprint *blueprint, struct upd_promotion *ret);
+
+/*
+ * Free what a promotion owns; zeroed ones are fine.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_promotion_deinit(struct upd_promotion *promotion);
 
 /*

@@ -2,13 +2,15 @@
 /*
  * What a reader may have opened. It asks by name from a short list, and every path is made here.
  * Always holds: a file that is handed over is mapped by the target, or lies where separate debug
- * files of such a file lie; it is regular, of bounded size, begins as ELF files do, and is open for
- * reading only. While targets may be held no file is opened: it may lie where opening it waits for
- * whoever serves it, who may be held as well. So a reader in the hands of an attacker learns nothing
- * that the target's own files do not say.
+ * files of such a file lie and is one that everybody or the target's user may read, for the target
+ * chooses where a link there leads; it is regular, of bounded size, begins as ELF files do, is no
+ * core, and is open for reading only. While targets may be held no file is opened: it may lie where
+ * opening it waits for whoever serves it, who may be held as well. So a reader in the hands of an
+ * attacker learns nothing that the target's own files do not say.
  */
 #include <elf.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -17,6 +19,7 @@
 #include "protocols/reader-priv.h"
 
 #define MAX_TEXT (64u << 20)
+#define MAX_STATUS 65536
 
 void upd_broker_deinit(struct upd_broker *broker)
 {
@@ -91,7 +94,7 @@ static int read_below_proc(struct upd_broker *broker, const struct upd_message *
 /* Nothing but an ELF file: whatever else the target could have mapped is not for a reader. */
 static int check_elf(int fd)
 {
-	char magic[SELFMAG];
+	Elf64_Ehdr header;
 	struct stat status;
 
 	if (fstat(fd, &status) < 0)
@@ -100,9 +103,42 @@ static int check_elf(int fd)
 		return -ENOENT;
 	if (status.st_size > (off_t)INJ_FILE_MAX_BYTES)
 		return -EFBIG;
-	if (inj_pread_full(fd, magic, sizeof(magic), 0) < 0 || memcmp(magic, ELFMAG, SELFMAG) != 0)
+	if (inj_pread_full(fd, &header, sizeof(header), 0) < 0 ||
+	    memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_type == ET_CORE)
 		return -ENOEXEC;
 	return 0;
+}
+
+/* The user as whom the target opens files: the last of four. */
+static int read_user(const struct inj_process *process, uid_t *ret)
+{
+	INJ_FREE char *text = NULL;
+	unsigned uid;
+	const char *line;
+	int r = inj_process_read_file(process, "status", MAX_STATUS, &text, NULL);
+
+	if (r < 0)
+		return r;
+	line = strstr(text, "\nUid:");
+	if (!line || sscanf(line + 5, "%*u %*u %*u %u", &uid) != 1)
+		return -EBADMSG;
+	*ret = uid;
+	return 0;
+}
+
+/*
+ * We may read more than the target may. A path that is found in our own root says nothing about the
+ * target's rights there: it may have another one.
+ */
+static int check_reader(const struct inj_process *process, uint32_t root, int fd)
+{
+	struct stat status;
+	uid_t uid = 0;
+	int r = fstat(fd, &status) < 0 ? -errno : read_user(process, &uid);
+
+	if (r < 0 || (status.st_mode & S_IROTH))
+		return r;
+	return root == INJ_DEBUG_TARGET && (uid == 0 || status.st_uid == uid) ? 0 : -EACCES;
 }
 
 static const struct inj_map *mapping_at(const struct upd_broker *broker, inj_addr start)
@@ -149,7 +185,11 @@ static int open_debug(const struct upd_broker *broker, const struct upd_message 
 	map = mapping_at(broker, name.module);
 	if (!map)
 		return -EPERM;
-	return hand_over(inj_file_open_debug(broker->process, map->name, &name), ret_fd);
+
+	INJ_CLOSE int fd = inj_file_open_debug(broker->process, map->name, &name);
+	int r = fd < 0 ? fd : check_reader(broker->process, name.root, fd);
+
+	return r < 0 ? r : hand_over(inj_take_fd(&fd), ret_fd);
 }
 
 int upd_broker_answer(struct upd_broker *broker, int socket, const struct upd_message *want,

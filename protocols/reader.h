@@ -24,37 +24,68 @@ struct upd_patience {
  * Fork a reader.
  * patch_fd: -1: none; patch_name: for messages; both borrowed for the call. ret: free with
  *   upd_reader_free().
- * State: nothing of ours is being held: the child shares no time with a hold. Return: 0.
+ * State: nothing of ours is being held: the child shares no time with a hold.
+ * Return: 0.
  * Errors: negative errno.
  * Source: fork(2).
  */
 int upd_reader_start(int patch_fd, const char *patch_name, struct upd_reader **ret,
 		     struct inj_why *why);
 
-/* End it, whatever it does. NULL is fine. */
+/*
+ * End it, whatever it does.
+ * reader: NULL is fine.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void upd_reader_free(struct upd_reader *reader);
 INJ_DEFINE_GUARD(struct upd_reader *, upd_reader_free, upd_reader_guard)
 
-/* Has it died, or was it ended because it lied or was late? */
+/*
+ * Has it died, or was it ended because it lied or was late?
+ * State: any.
+ * Return: the answer.
+ * Errors: none.
+ * Source: none.
+ */
 bool upd_reader_is_dead(const struct upd_reader *reader);
 
 /*
  * Tell the reader which process it reads for.
- * process: borrowed until upd_reader_free(). memory_fd: of its memory, open for reading, borrowed
- *   for the call. State: running. Return: 0. Errors: as upd_reader_ask().
+ * process: borrowed until upd_reader_free(); memory_fd: of its memory, open for reading, borrowed
+ *   for the call; patience: as upd_reader_ask().
+ * State: running.
+ * Return: 0.
+ * Errors: as upd_reader_ask().
+ * Source: proc(5), mem.
  */
 int upd_reader_attach(struct upd_reader *reader, const struct inj_process *process, int memory_fd,
 		      const struct upd_patience *patience, struct inj_why *why);
 
+/*
+ * Was it told which process it reads for?
+ * State: any.
+ * Return: the answer.
+ * Errors: none.
+ * Source: none.
+ */
 bool upd_reader_is_attached(const struct upd_reader *reader);
 
-/* The mappings of the target as the reader was last told them; NULL: never. */
+/*
+ * The mappings of the target as the reader was last told them.
+ * State: any.
+ * Return: borrowed from the reader; NULL: never.
+ * Errors: none.
+ * Source: none.
+ */
 const struct inj_maps *upd_reader_maps(const struct upd_reader *reader);
 
 /*
  * Ask one question, and open what the reader wants opened meanwhile.
- * kind: UPD_ASK_...; bytes: of the question; max_bytes: of the answer. ret: overwritten on success,
- * free with upd_message_deinit().
+ * kind: UPD_ASK_...; bytes: of the question; max_bytes: of the answer; patience: borrowed; ret:
+ *   overwritten on success, free with upd_message_deinit().
  * State: any; a question under a hold must have its deadline in the hold's budget.
  * Return: 0.
  * Errors: the reader's own refusal; INJ_BAD_PATCH (it died, was late, or said what cannot be);
@@ -65,7 +96,14 @@ int upd_reader_ask(struct upd_reader *reader, enum upd_message_kind kind, const 
 		   size_t n_bytes, size_t max_bytes, const struct upd_patience *patience,
 		   struct upd_message *ret, struct inj_why *why);
 
-/* An answer that makes no sense: the reader is ended. Return: INJ_BAD_PATCH. */
+/*
+ * An answer that makes no sense: the reader is ended.
+ * why: filled.
+ * State: any.
+ * Return: never 0.
+ * Errors: INJ_BAD_PATCH.
+ * Source: none.
+ */
 int upd_reader_lied(struct upd_reader *reader, struct inj_why *why);
 
 #endif

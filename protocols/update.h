@@ -50,17 +50,30 @@ struct upd_request {
  * outcome; never longer than the deadline plus what undoing takes.
  * report: filled for every pid of the request, whatever happens; report->targets[i] is for pids[i].
  * State: any. SIGCHLD must be blocked in the process.
- * Return: 0 when the report is complete (its targets say whether they succeeded); negative errno
- *   when not even that could be done.
+ * Return: 0 when the report is complete; its targets say whether they succeeded.
+ * Errors: -EINVAL (a request that makes no sense); other negative errno when not even a report
+ *   could be made.
+ * Source: docs/protocols.md.
  */
 int upd_run(const struct upd_request *request, struct upd_report *report);
 
-/* Names of the known protocols, NULL-terminated. */
+/*
+ * Names of the known protocols.
+ * State: any.
+ * Return: NULL-terminated, the default one first.
+ * Errors: none.
+ * Source: docs/protocols.md.
+ */
 const char *const *upd_protocols(void);
 
 /*
  * Does the process carry a ledger of ours? A look at /proc/PID/maps only; no ptrace, nothing of the
  * ledger is trusted or even read. For the scan after a restart.
+ * pid: of any process.
+ * State: any.
+ * Return: the answer; false when nobody can tell.
+ * Errors: none.
+ * Source: proc(5), maps.
  */
 bool upd_is_patched(pid_t pid);
 

@@ -165,11 +165,8 @@ static int read_protocol(sd_bus_message *message, struct dsud_order *order, sd_b
 	for (const char *const *known = upd_protocols(); *known; known++)
 		if (strcmp(*known, name) == 0)
 			return copy_text(&order->protocol, name);
-	return dsud_bus_usage(
-		error,
-		"There is no update protocol '%s'. The property Protocols of the manager "
-		"lists all.",
-		name);
+	return dsud_bus_usage(error, "There is no update protocol '%s'. Name %s, or none.", name,
+			      upd_protocols()[0]);
 }
 
 static int read_marking_patch(sd_bus_message *message, struct dsud_order *order,

@@ -92,6 +92,11 @@ struct wanted {
 	char resolved[PATH_MAX];
 };
 
+static bool is_wanted_path(const char *path, const struct wanted *wanted)
+{
+	return strcmp(path, wanted->value) == 0 || strcmp(path, wanted->resolved) == 0;
+}
+
 static bool exe_matches(pid_t pid, const struct wanted *wanted)
 {
 	static const char deleted[] = " (deleted)";
@@ -104,11 +109,17 @@ static bool exe_matches(pid_t pid, const struct wanted *wanted)
 	if (n < 0)
 		return false;
 	path[n] = '\0';
-	/* A program replaced by an upgrade runs on from the deleted file. */
-	if ((size_t)n > strlen(deleted) && strcmp(path + n - strlen(deleted), deleted) == 0 &&
-	    access(path, F_OK) < 0)
-		path[n - (ssize_t)strlen(deleted)] = '\0';
-	return strcmp(path, wanted->value) == 0 || strcmp(path, wanted->resolved) == 0;
+	if (is_wanted_path(path, wanted))
+		return true;
+	/* A program replaced by an upgrade runs on from the deleted file. No path of a process is
+	 * looked at that nobody asked for: it may lie where that takes for ever. */
+	if ((size_t)n <= strlen(deleted) || strcmp(path + n - strlen(deleted), deleted) != 0)
+		return false;
+	path[n - (ssize_t)strlen(deleted)] = '\0';
+	if (!is_wanted_path(path, wanted))
+		return false;
+	path[n - (ssize_t)strlen(deleted)] = ' ';
+	return access(path, F_OK) < 0;
 }
 
 static bool comm_matches(pid_t pid, const struct wanted *wanted)

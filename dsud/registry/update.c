@@ -20,6 +20,8 @@
 #define MAX_RECOVERIES 3
 #define RECOVERY_NS 10000000000u
 #define PROGRESS_INTERVAL_NS 100000000u
+/* These are told as they come; later ones come by the dozen in a second. */
+#define ATTEMPTS_TOLD_AT_ONCE 10
 
 const char *dsud_kind_word(enum upd_kind kind)
 {
@@ -356,17 +358,19 @@ static void on_finished(void *context, struct dsud_wire_reader *reader,
 static void on_progress(void *context, const struct dsud_wire_progress *progress)
 {
 	struct dsud_update *update = context;
-	bool changed = strcmp(update->progress.phase, progress->phase) != 0 ||
-		       update->progress.attempt != progress->attempt;
+	bool is_new_phase = strcmp(update->progress.phase, progress->phase) != 0;
+	bool is_new_attempt = update->progress_told_attempt != progress->attempt;
 
 	update->progress = *progress;
 	if (!dsud_update_is_listed(update))
 		return;
-	if (changed)
-		update->registry->events->update_changed(update->registry->context, update);
-	else if (inj_now_ns() - update->progress_told_ns < PROGRESS_INTERVAL_NS)
+	if (!is_new_phase && !(is_new_attempt && progress->attempt <= ATTEMPTS_TOLD_AT_ONCE) &&
+	    inj_now_ns() - update->progress_told_ns < PROGRESS_INTERVAL_NS)
 		return;
+	if (is_new_phase || is_new_attempt)
+		update->registry->events->update_changed(update->registry->context, update);
 	update->progress_told_ns = inj_now_ns();
+	update->progress_told_attempt = progress->attempt;
 	update->registry->events->update_progress(update->registry->context, update);
 }
 

@@ -58,7 +58,8 @@ struct dsud_update {
 	uint64_t change_number;   /* ... and when it settled, if it may have changed something */
 	uint64_t started_usec;    /* CLOCK_REALTIME; 0: not yet */
 	struct dsud_wire_progress progress;
-	uint64_t progress_told_ns; /* when others were told last */
+	uint64_t progress_told_ns; /* when others were told last ... */
+	unsigned progress_told_attempt; /* ... and of which attempt */
 	char *patch;              /* id once known, else the file's name */
 	enum upd_result result;   /* the gravest of its targets, once settled */
 	void *report_bytes;       /* encoded, once settled */

@@ -36,11 +36,25 @@ struct inj_ledger {
 int inj_ledger_check(void *bytes, size_t length, inj_addr address,
 		     const struct dsu_control *control, struct inj_ledger **ret);
 
-/* Free a checked record. NULL is fine. */
+/*
+ * Free a checked record.
+ * ledger: NULL is fine.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
 void inj_ledger_free(struct inj_ledger *ledger);
 INJ_DEFINE_GUARD(struct inj_ledger *, inj_ledger_free, inj_ledger_guard)
 
-/* String at an offset of the record; "" for offset 0. Raw: not made printable. */
+/*
+ * A string of the record.
+ * offset: from a field of it.
+ * State: any.
+ * Return: borrowed from the ledger, raw: not made printable; "" for offset 0.
+ * Errors: none.
+ * Source: docs/ledger.md.
+ */
 const char *inj_ledger_string(const struct inj_ledger *ledger, uint32_t offset);
 
 /* Does the code of this update run now? The generation alone decides. */
@@ -49,7 +63,14 @@ static inline bool inj_ledger_active(const struct inj_ledger *ledger)
 	return ledger->control.generation == 1;
 }
 
-/* Checksum over the record as it stands, its own field counted as 0. */
+/*
+ * Checksum over the record as it stands, its own field counted as 0.
+ * bytes: of the record, at least its header.
+ * State: none; pure.
+ * Return: CRC-32.
+ * Errors: none.
+ * Source: docs/ledger.md.
+ */
 uint32_t inj_ledger_checksum(const struct dsu_ledger *record, size_t bytes);
 
 /* A record in the making: strings are added first, then tables are copied in by
@@ -60,17 +81,53 @@ struct inj_draft {
 	size_t n_strings;
 };
 
-/* Start a draft. Its header may be filled in freely but for offsets, sizes and the checksum. */
-void inj_draft_init(struct inj_draft *draft);
-void inj_draft_deinit(struct inj_draft *draft);
-/* Add a string; ret: what stands for it until finish. Return: 0 or -ENOMEM, -E2BIG. */
-int inj_draft_string(struct inj_draft *draft, const char *text, uint32_t *ret);
-/* Bytes that the finished record needs with so many entries and the strings added so far. */
-size_t inj_draft_bytes(const struct inj_draft *draft, size_t n_areas, size_t n_sites);
 /*
- * Write the record. buffer: at least inj_draft_bytes() long, 8-byte aligned. The string fields of
- * header and sites are turned from draft values into offsets.
- * Return: size of the record.
+ * Start a draft. Its header may be filled in freely but for offsets, sizes and the checksum.
+ * draft: end with inj_draft_deinit().
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
+void inj_draft_init(struct inj_draft *draft);
+
+/*
+ * Free what a draft owns.
+ * State: any.
+ * Return: nothing.
+ * Errors: none.
+ * Source: none.
+ */
+void inj_draft_deinit(struct inj_draft *draft);
+
+/*
+ * Add a string.
+ * text: copied; ret: what stands for it until finish.
+ * State: none.
+ * Return: 0.
+ * Errors: -ENOMEM; -E2BIG (more than a record can hold).
+ * Source: none.
+ */
+int inj_draft_string(struct inj_draft *draft, const char *text, uint32_t *ret);
+
+/*
+ * Size of the finished record.
+ * n_areas, n_sites: entries that it will have, besides the strings added so far.
+ * State: none.
+ * Return: bytes.
+ * Errors: none.
+ * Source: docs/ledger.md.
+ */
+size_t inj_draft_bytes(const struct inj_draft *draft, size_t n_areas, size_t n_sites);
+
+/*
+ * Write the record. The string fields of header and sites are turned from draft values into
+ * offsets.
+ * areas, sites: copied; buffer: at least inj_draft_bytes() long, 8-byte aligned.
+ * State: none.
+ * Return: size of the record in bytes.
+ * Errors: none.
+ * Source: docs/ledger.md.
  */
 size_t inj_draft_finish(const struct inj_draft *draft, const struct dsu_ledger_area *areas,
 			size_t n_areas, const struct dsu_ledger_site *sites, size_t n_sites,

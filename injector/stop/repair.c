@@ -54,6 +54,14 @@ static const struct entry {
 	{SYS_io_uring_enter, waits_only},
 
 	/*
+	 * The kernel makes these again by itself, with what is left of their time, unless it could
+	 * not write that into the program's memory (poll_select_finish()). Nothing was found ready.
+	 */
+	{SYS_select, always},
+	{SYS_pselect6, always},
+	{SYS_ppoll, always},
+
+	/*
 	 * All operations of a semop happen at once or none does; EINTR means none
 	 * (__do_semtimedop() rechecks under the lock after waking up).
 	 */

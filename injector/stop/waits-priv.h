@@ -56,10 +56,11 @@ struct inj_witness {
 	int returned_fd; /* -1: none, ... */
 	int entered_fd;
 	void *notes;     /* ... NULL */
+	uint64_t n_notes; /* read so far */
 	inj_addr pc;
 };
 
-#define INJ_WITNESS_NONE ((struct inj_witness){-1, -1, NULL, 0})
+#define INJ_WITNESS_NONE ((struct inj_witness){-1, -1, NULL, 0, 0})
 
 /*
  * pc: behind the `syscall` instruction of the call. Return: 0; negative errno where the kernel or

@@ -7,7 +7,8 @@
  * The beginning: /proc/PID/task/TID/sched has the time at which the thread left its CPU, on that
  * CPU's clock of tasks. These clocks leave out what interrupts and the host took, so they differ
  * from each other, and run slow; the calling thread goes there to compare, after the beginning was
- * read, and so takes it for later than it was.
+ * read, and so takes it for later than it was. A sleeper that is still queued may be moved to
+ * another CPU; the kernel then forgets the beginning, which is zero until the thread runs again.
  *
  * The same call: breakpoints of the kernel's perf events, which note and do nothing else. One
  * behind the `syscall` instruction: whoever comes there has returned. One on the instruction: the
@@ -22,6 +23,7 @@
 #include <fcntl.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,7 +73,7 @@ int inj_witness_open(pid_t tid, inj_addr pc, struct inj_witness *ret)
 	if (returned < 0 || entered < 0)
 		return returned < 0 ? returned : entered;
 
-	struct inj_witness witness = {returned, entered, NULL, pc};
+	struct inj_witness witness = {returned, entered, NULL, 0, pc};
 	int r = inj_witness_inherit(&witness);
 
 	if (r < 0)
@@ -123,18 +125,36 @@ static bool all_by_kernel(struct inj_witness *witness)
 		if (note.header.type != PERF_RECORD_SAMPLE || note.header.size != sizeof(note) ||
 		    note.rcx != witness->pc)
 			return false;
+		witness->n_notes++;
 	}
 	__atomic_store_n(&page->data_tail, tail, __ATOMIC_RELEASE);
 	return head == tail;
 }
 
+static bool read_count(int fd, uint64_t *ret)
+{
+	return read(fd, ret, sizeof(*ret)) == (ssize_t)sizeof(*ret);
+}
+
+/*
+ * The kernel takes the breakpoints away when the thread ends, and when it gets other rights with an
+ * execve. Another thread may have its number and its start time by then.
+ */
+static bool still_watches(const struct inj_witness *witness)
+{
+	struct pollfd poller = {.fd = witness->entered_fd};
+
+	return poll(&poller, 1, 0) == 0;
+}
+
 bool inj_witness_same(struct inj_witness *witness)
 {
-	uint64_t n_returned = 0;
+	uint64_t n_entered = 0, n_returned = 0;
 
-	return read(witness->returned_fd, &n_returned, sizeof(n_returned)) ==
-		       (ssize_t)sizeof(n_returned) &&
-	       n_returned == 0 && all_by_kernel(witness);
+	/* Notes get lost where there is no room, and where nobody has them mapped any more. */
+	return still_watches(witness) && read_count(witness->entered_fd, &n_entered) &&
+	       all_by_kernel(witness) && witness->n_notes >= n_entered &&
+	       read_count(witness->returned_fd, &n_returned) && n_returned == 0;
 }
 
 static int read_text(int folder_fd, const char *name, char *text, size_t size)
@@ -161,7 +181,8 @@ static int read_exec_start(int folder_fd, const char *name, uint64_t *ret_ns)
 	if (!at)
 		return r < 0 ? r : -ENODATA;
 	at += strcspn(at, ":");
-	if (sscanf(at, ": %llu.%6llu", &ms, &ns) != 2 || ms > UINT64_MAX / 2000000u)
+	if (sscanf(at, ": %llu.%6llu", &ms, &ns) != 2 || ms > UINT64_MAX / 2000000u ||
+	    (ms == 0 && ns == 0))
 		return -ENODATA;
 	*ret_ns = ms * 1000000u + ns;
 	return 0;

@@ -36,6 +36,8 @@
 #define GLANCE_NS 250000000u
 /* By then the other one has noticed if the call that he knows is over. */
 #define GLANCES_AT_OTHERS 4
+/* Somebody else traces the thread: another one of us is soon gone, a debugger may stay. */
+#define RETRY_NS 20000000u
 
 enum wait_state {
 	WAIT_LOOKED_AT,
@@ -54,6 +56,7 @@ struct inj_wait {
 	struct inj_call call;
 	struct inj_timed_call timed;
 	struct inj_sleep sleep;
+	uint64_t dated_ns; /* then it slept; it was interrupted later */
 	uint64_t stopped_ns;
 	inj_addr rip; /* at that stop */
 	uint64_t end_ns; /* CLOCK_MONOTONIC */
@@ -168,6 +171,8 @@ static int watch(const struct inj_process *process, struct inj_wait *wait)
 
 	int r = inj_witness_open(wait->tid, pc, &wait->witness);
 
+	if (r == 0)
+		r = inj_timed_call_read(process, &wait->call, &wait->timed);
 	return r < 0 ? r : inj_sleep_read(process, wait->tid, &wait->call, &wait->sleep);
 }
 
@@ -182,7 +187,7 @@ static bool is_scarce(int fd)
 static struct inj_wait *add(struct inj_waits *waits, const struct inj_process *process, pid_t tid)
 {
 	INJ_CLEANUP(free_wait_guard) struct inj_wait *wait = NULL;
-	struct inj_timed_call timed;
+	struct inj_timed_call timed; /* of a call that may be over by now */
 	struct inj_call call;
 
 	if (inj_call_read(process, tid, &call) < 0 ||
@@ -194,7 +199,7 @@ static struct inj_wait *add(struct inj_waits *waits, const struct inj_process *p
 	if (!wait)
 		return NULL;
 	*wait = (struct inj_wait){.pid = process->pid, .tid = tid, .pidfd = -1, .lock_fd = -1,
-				  .witness = INJ_WITNESS_NONE, .call = call, .timed = timed};
+				  .witness = INJ_WITNESS_NONE, .call = call};
 	wait->pidfd = fcntl(process->pidfd, F_DUPFD_CLOEXEC, 0);
 	if (wait->pidfd < 0 || is_scarce(wait->pidfd) || watch(process, wait) < 0)
 		return NULL;
@@ -223,11 +228,13 @@ static void date_cpu(struct inj_waits *waits, unsigned cpu)
 	struct inj_wait *wait;
 	uint64_t offset_ns = 0;
 	bool known = inj_sleep_clock(cpu, &offset_ns) == 0;
+	uint64_t now_ns = inj_now_ns();
 
 	TAILQ_FOREACH(wait, &waits->list, link) {
 		if (wait->state != WAIT_LOOKED_AT || wait->sleep.cpu != cpu)
 			continue;
 		wait->end_ns = wait->sleep.since_ns + offset_ns + wait->timed.timeout_ns;
+		wait->dated_ns = now_ns;
 		wait->state = known ? WAIT_DATED : WAIT_OVER;
 	}
 }
@@ -308,7 +315,12 @@ static bool settle_rest(struct inj_wait *wait)
 		if (process_vm_readv(wait->tid, &local, 1, &remote, 1, 0) != sizeof(words) ||
 		    inj_time_decode(words, timed->rest_in_us, &rest_ns) < 0)
 			return false;
-		/* Neither is too early. */
+		/*
+		 * It counts from the moment at which the thread was woken, which lies in between.
+		 * The time that stood there before may have been written by somebody else.
+		 */
+		if (wait->end_ns < wait->dated_ns + rest_ns)
+			wait->end_ns = wait->dated_ns + rest_ns;
 		if (wait->end_ns > wait->stopped_ns + rest_ns)
 			wait->end_ns = wait->stopped_ns + rest_ns;
 		wait->rest_seen = true;
@@ -365,9 +377,21 @@ size_t inj_waits_pending(struct inj_waits *waits)
 	return n;
 }
 
+/* Was the call made by a `syscall` instruction? The thread is stopped. */
+static bool made_by_syscall(pid_t tid, inj_addr rip)
+{
+	uint8_t bytes[INJ_SYSCALL_BYTES];
+	struct iovec local = {bytes, sizeof(bytes)};
+	struct iovec remote = {(void *)(uintptr_t)(rip - sizeof(bytes)), sizeof(bytes)};
+
+	return rip >= sizeof(bytes) &&
+	       process_vm_readv(tid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof(bytes) &&
+	       inj_repair_is_syscall(bytes);
+}
+
 /*
  * Runs on the agent. As at the end of a hold: the call has its result now, or is set to be made
- * again.
+ * again; so is any other that the thread went into before it was stopped.
  */
 static int let_go(struct inj_wait *wait, struct inj_stop stop)
 {
@@ -377,8 +401,7 @@ static int let_go(struct inj_wait *wait, struct inj_stop stop)
 	if (r < 0)
 		return r;
 
-	/* The table of repairs has every call of ours, and the instruction was seen to be right. */
-	bool repaired = inj_repair_applies(&regs) && regs.rip == wait->call.pc;
+	bool repaired = inj_repair_applies(&regs) && made_by_syscall(wait->tid, regs.rip);
 
 	inj_wait_confirm(wait, &regs);
 	if (repaired)
@@ -421,9 +444,13 @@ static int end_due(void *argument)
 	struct inj_wait *wait;
 	int r = 0;
 
-	TAILQ_FOREACH(wait, &waits->list, link)
-		wait->asked = is_kept(wait) && wait->end_ns <= inj_now_ns() &&
-			      is_under_way(wait) && ask_to_stop(wait, &r);
+	TAILQ_FOREACH(wait, &waits->list, link) {
+		bool due = is_kept(wait) && wait->end_ns <= inj_now_ns() && is_under_way(wait);
+
+		wait->asked = due && ask_to_stop(wait, &r);
+		if (due && !wait->asked)
+			wait->end_ns = inj_now_ns() + RETRY_NS;
+	}
 	TAILQ_FOREACH(wait, &waits->list, link)
 		if (wait->asked && await_and_let_go(wait) < 0)
 			r = -EAGAIN;
@@ -505,8 +532,12 @@ void inj_waits_keep(struct inj_waits *waits, uint64_t deadline_ns, int cancel_fd
 	while ((at_ns = next_ns(waits, inj_now_ns())) != 0 && inj_now_ns() < deadline_ns) {
 		if (sleep_until(at_ns < deadline_ns ? at_ns : deadline_ns, cancel_fd))
 			return;
-		if (inj_agent_run(agent, end_due, waits) < 0)
+		if (inj_agent_run(agent, end_due, waits) < 0) {
 			inj_agent_end(agent);
+			/* Perhaps there is no thread to be had. */
+			if (sleep_until(inj_now_ns() + RETRY_NS, cancel_fd))
+				return;
+		}
 		leave_to_others(waits);
 	}
 }

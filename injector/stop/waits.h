@@ -46,7 +46,8 @@ void inj_waits_inherit(struct inj_waits *waits);
 
 /*
  * Stay until each of them has ended, by itself or, at its time, by us: the one thread is stopped
- * and let go with the call's result. What another process stays for as well is left to it.
+ * and let go with the call's result. What another process stays for as well is left to it; a thread
+ * that somebody else traces just then is tried again.
  * deadline_ns: CLOCK_MONOTONIC; what has to end later ends late; cancel_fd: readable or closed
  *   ends the stay, -1: nothing does.
  * State: running; no hold and no borrowed thread uses the list meanwhile.

@@ -38,7 +38,7 @@ struct search {
 	struct debug_budget budget;
 	struct inj_debug_function **functions; /* ascending by address */
 	size_t n_functions;
-	struct inj_debug_name *names;
+	struct inj_debug_twin *names;
 	size_t n_names;
 	struct origin *origins; /* ascending once the first pass is over */
 	size_t n_origins;
@@ -273,7 +273,7 @@ static void note_definition(struct search *search, Dwarf_Die *die)
 	if (!placed && dwarf_attr(die, DW_AT_specification, &attribute))
 		return;
 	for (size_t i = 0; i < search->n_names; i++) {
-		struct inj_debug_name *asked = &search->names[i];
+		struct inj_debug_twin *asked = &search->names[i];
 
 		if (strcmp(asked->name, name) == 0 &&
 		    asked->exported == debug_flag(die, DW_AT_external) &&
@@ -375,7 +375,7 @@ static void search_all(struct search *search)
 
 int inj_debug_search(const struct inj_modules *modules, const struct inj_module *module,
 		     struct inj_debug_function *functions, size_t n_functions,
-		     struct inj_debug_name *names, size_t n_names, uint64_t budget_ns,
+		     struct inj_debug_twin *names, size_t n_names, uint64_t budget_ns,
 		     enum inj_knowledge *ret_module)
 {
 	INJ_FREE struct inj_debug_function **sorted = calloc(n_functions + 1, sizeof(*sorted));

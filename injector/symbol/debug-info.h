@@ -28,7 +28,7 @@ struct inj_debug_function {
 };
 
 /* A name that stands at the same address as some function asked about. */
-struct inj_debug_name {
+struct inj_debug_twin {
 	const char *name; /* in */
 	bool exported;	  /* in: the symbol is not local */
 	inj_addr address; /* in, run-time */
@@ -54,7 +54,7 @@ struct inj_debug_name {
  */
 int inj_debug_search(const struct inj_modules *modules, const struct inj_module *module,
 		     struct inj_debug_function *functions, size_t n_functions,
-		     struct inj_debug_name *names, size_t n_names, uint64_t budget_ns,
+		     struct inj_debug_twin *names, size_t n_names, uint64_t budget_ns,
 		     enum inj_knowledge *ret_module);
 void inj_debug_functions_deinit(struct inj_debug_function *functions, size_t n_functions);
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""bench-update BUILD [--rounds N]: what an update costs, one table, everything in one run on a real daemon.
+"""bench-update BUILD [--rounds N]: what an update costs, one table, everything in one run on a real
+daemon.
 
-Machines differ and are noisy. Of each figure the minimum and the median of all rounds are shown; the
-ratio is the median of the ratios within each round, in which what is compared comes right after the
-other: the longest hold stands beside the floor (a bare seize, interrupt, wait and detach of the same
-process) and beside the largest gap that a spinning thread of the target saw meanwhile."""
+Machines differ and are noisy. Of each figure the minimum and the median of all rounds are shown;
+the ratio is the median of the ratios within each round, in which what is compared comes right after
+the other: the longest hold stands beside the floor (a bare seize, interrupt, wait and detach of the
+same process) and beside the largest gap that a spinning thread of the target saw meanwhile."""
 import argparse
 import json
 import os
@@ -24,8 +25,8 @@ US, MS = 1e3, 1e6  # nanoseconds
 
 class Victim:
     def __init__(self, *argv):
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        bufsize=1)
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, bufsize=1)
         assert self.process.stdout.readline().strip() == "ready"
         self.pid = self.process.pid
 
@@ -55,7 +56,8 @@ class Daemon:
     def run(self, *arguments):
         """The target's part of the outcome, and how long all of dsuctl took."""
         begin = time.monotonic_ns()
-        done = subprocess.run([*self.dsuctl, *arguments, "--json=short"], capture_output=True, text=True)
+        done = subprocess.run([*self.dsuctl, *arguments, "--json=short"], capture_output=True,
+                              text=True)
         took = time.monotonic_ns() - begin
         if done.returncode != 0:
             sys.exit(f"dsuctl {' '.join(map(str, arguments))}: {done.stdout} {done.stderr}")
@@ -93,13 +95,16 @@ class Table:
 
     def add(self, what, of, values, unit, scale=1.0, ratios=(), reach="", met=None):
         verdict = "" if met is None else " (met)" if met else " (MISSED)"
-        self.rows.append((what, of, number(min(values) / scale), number(statistics.median(values) / scale),
-                          unit, f"{statistics.median(ratios):.2f}" if ratios else "", f"{reach}{verdict}"))
+        self.rows.append((what, of, number(min(values) / scale),
+                          number(statistics.median(values) / scale), unit,
+                          f"{statistics.median(ratios):.2f}" if ratios else "",
+                          f"{reach}{verdict}"))
         print(".", end="", file=sys.stderr, flush=True)
 
     def show(self):
         print(file=sys.stderr)
-        widths = [max(len(row[i]) for row in [self.HEAD, *self.rows]) for i in range(len(self.HEAD))]
+        widths = [max(len(row[i]) for row in [self.HEAD, *self.rows])
+                  for i in range(len(self.HEAD))]
         left = {0, 4, 6}
         last = self.HEAD[0]
         for row in [self.HEAD, *self.rows]:
@@ -122,7 +127,8 @@ class Bench:
         """replacements: names of old functions; each gets a version of its own."""
         path = self.directory / f"{name}.c"
         path.write_text("#include <dsu/patch.h>\n" + "".join(
-            f"long new_{i}(long x);\nlong new_{i}(long x) {{ return x + {i + 2}; }}\nDSU_REPLACE({old}, new_{i});\n"
+            f"long new_{i}(long x);\nlong new_{i}(long x) {{ return x + {i + 2}; }}\n"
+            f"DSU_REPLACE({old}, new_{i});\n"
             for i, old in enumerate(replacements)) + f'DSU_PATCH("{name}", "1");\n')
         subprocess.run(["cc", "-shared", "-fPIC", "-O2", f"-I{self.build}/injector/abi", path,
                         "-o", path.with_suffix(".so")], check=True)
@@ -137,11 +143,12 @@ class Bench:
             "long (*volatile call[])(long) = {" + ", ".join(functions) + "};\n"
             "int main(void) { char b[99]; setbuf(stdout, 0); puts(\"ready\");\n"
             "while (fgets(b, 99, stdin)) printf(\"%ld\\n\", call[0](1)); }\n")
-        subprocess.run(["cc", "-O2", "-fno-ipa-ra", path, *sources, "-o", path.with_suffix("")], check=True)
+        subprocess.run(["cc", "-O2", "-fno-ipa-ra", path, *sources, "-o", path.with_suffix("")],
+                       check=True)
         return path.with_suffix("")
 
     def rounds_of(self, patch, name, victim, before=lambda: None, after=lambda: None):
-        """Apply and revert, again and again; the first round warms what is cold once and does not count."""
+        """Apply and revert; the first round warms what is cold once and does not count."""
         outcomes = []
         for _ in range(self.rounds + 1):
             was = before()
@@ -161,8 +168,8 @@ class Bench:
             with Victim(self.build / "tests/victims/gap", str(n)) as victim:
                 outcomes = self.rounds_of(patch, "gap-v2", victim, lambda: self.floor(victim),
                                           lambda: int(victim.ask("gap")))
-            self.show_threads(n, *([o[key] for o in outcomes]
-                                   for key in ("before", "held_ns", "after", "total_ns", "dsuctl_ns")))
+            keys = ("before", "held_ns", "after", "total_ns", "dsuctl_ns")
+            self.show_threads(n, *([o[key] for o in outcomes] for key in keys))
 
     def show_threads(self, n, floors, holds, gaps, totals, walls):
         of = f"{n} thread{'s' if n > 1 else ''}"
@@ -193,7 +200,8 @@ class Bench:
             with Daemon(self.build, other, DSUD_FAULT="committed") as dying:
                 for _ in range(self.rounds):
                     kinds["old"].append(int(victim.ask("cost")))
-                    kinds["through a promoted stub"].append(self.cost_with(self.daemon, victim, patch))
+                    promoted = self.cost_with(self.daemon, victim, patch)
+                    kinds["through a promoted stub"].append(promoted)
                     kinds["through a stub"].append(self.cost_with(dying, victim, patch))
                     kinds["after revert"].append(int(victim.ask("cost")))
         for kind, costs in kinds.items():
@@ -217,7 +225,8 @@ class Bench:
         for n in SYMBOLS:
             others = self.directory / f"symbols-{n}.s"
             others.write_text(".text\n" + "".join(
-                f".p2align 4\n.type some_symbol_{i},@function\nsome_symbol_{i}: ret\n.size some_symbol_{i},1\n"
+                f".p2align 4\n.type some_symbol_{i},@function\n"
+                f"some_symbol_{i}: ret\n.size some_symbol_{i},1\n"
                 for i in range(n)) + '.section .note.GNU-stack,"",@progbits\n')
             with Victim(self.program("with-symbols", ["f"], others)) as victim:
                 outcomes = self.rounds_of(patch, "symbols", victim)
@@ -228,14 +237,14 @@ class Bench:
         patch = self.patch("stuck", ["nap"])
         with Victim(self.build / "tests/victims/hot", "1") as victim:
             victim.ask("stuck")
-            client = subprocess.Popen([*self.daemon.dsuctl, "apply", patch, "--pid", str(victim.pid),
-                                       "--timeout=1", "--quiet"],
+            client = subprocess.Popen([*self.daemon.dsuctl, "apply", patch, "--pid",
+                                       str(victim.pid), "--timeout=1", "--quiet"],
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             largest = 0
+            dsud = self.daemon.process.pid
             while client.poll() is None:
-                children = pathlib.Path(f"/proc/{self.daemon.process.pid}/task/{self.daemon.process.pid}"
-                                        "/children").read_text().split()
-                for pid in children:
+                children = pathlib.Path(f"/proc/{dsud}/task/{dsud}/children").read_text()
+                for pid in children.split():
                     try:
                         largest = max(largest, self.daemon.memory(pid, "VmHWM") or 0)
                     except OSError:
@@ -250,7 +259,8 @@ class Bench:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()

@@ -199,6 +199,26 @@ Test(manager, progress_and_completion_are_told_to_other_clients_too)
 	bus_fixture_end(pid);
 }
 
+/* A target that blocks for minutes would otherwise flood everybody who listens. */
+Test(manager, attempts_that_come_fast_are_not_all_told)
+{
+	BUS_FIXTURE fixture = bus_fixture_new(SCRIPTED_DAEMON, false);
+	BUS bus = bus_fixture_private(fixture);
+	pid_t pid = bus_fixture_sleeper();
+	int n_progress = 0;
+	char path[128];
+
+	cr_assert(sd_bus_match_signal(bus, NULL, NULL, NULL, DSUD_IFACE_UPDATE,
+				      DSUD_SIGNAL_PROGRESS, count_any, &n_progress) >= 0);
+	bus_apply_script(fixture, bus, "id one\nprogress 100", pid, path);
+	bus_await_state(bus, path, DSUD_STATE_DONE, NULL);
+	while (sd_bus_process(bus, NULL) > 0)
+		;
+	cr_assert_geq(n_progress, 10);
+	cr_assert_lt(n_progress, 50);
+	bus_fixture_end(pid);
+}
+
 static void revert(sd_bus *bus, const char *id, pid_t pid, char *path)
 {
 	BUS_ERROR error = SD_BUS_ERROR_NULL;

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""soak-kills BUILD [--kills N] [--seed S]: kill -9 at random moments of apply and revert, the worker or dsud itself, N times
-(25; 1000 in a soak).
+"""soak-kills BUILD [--kills N] [--seed S]: kill -9 at random moments of apply and revert, the
+worker or dsud itself, N times (25; 1000 in a soak).
 
-After each kill the victim must answer at once with one whole version and keep counting; after recovery `status` must tell the
-version that it answers with. Prints one line `N passed, N failed`; stops at the first failure."""
+After each kill the victim must answer at once with one whole version and keep counting; after
+recovery `status` must tell the version that it answers with. Prints one line `N passed, N failed`;
+stops at the first failure."""
 import argparse
 import json
 import os
@@ -21,7 +22,8 @@ ANSWERS = {"hello": False, "hello, new world": True}
 
 class Victim:
     def __init__(self, build):
-        self.process = subprocess.Popen([build / "tests/victims/threads", "8"], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([build / "tests/victims/threads", "8"],
+                                        stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, bufsize=1)
         assert self.process.stdout.readline().strip() == "ready"
 
@@ -40,7 +42,8 @@ class Daemon:
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([self.build / "dsud/dsud", *self.arguments, "--no-system-bus"],
+        self.process = subprocess.Popen([self.build / "dsud/dsud", *self.arguments,
+                                         "--no-system-bus"],
                                         stdout=self.log, stderr=self.log)
         end = time.monotonic() + 20
         while self.ctl("status").returncode != 0:
@@ -49,11 +52,13 @@ class Daemon:
             time.sleep(0.01)
 
     def ctl(self, *arguments):
-        return subprocess.run([self.build / "dsuctl/dsuctl", self.arguments[0], *arguments, "--json=short"],
+        return subprocess.run([self.build / "dsuctl/dsuctl", self.arguments[0], *arguments,
+                               "--json=short"],
                               capture_output=True, text=True)
 
     def begin(self, *arguments):
-        return subprocess.Popen([self.build / "dsuctl/dsuctl", self.arguments[0], *arguments, "--json=short"],
+        return subprocess.Popen([self.build / "dsuctl/dsuctl", self.arguments[0], *arguments,
+                                 "--json=short"],
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def workers(self):
@@ -80,7 +85,8 @@ def patches_of(daemon, pid):
 def one_kill(daemon, victim, patch, dice):
     new = ANSWERS[victim.ask("greet")]
     pid = str(victim.process.pid)
-    client = daemon.begin("revert", "greeting-v2", "--pid", pid) if new else daemon.begin("apply", patch, "--pid", pid)
+    what = ("revert", "greeting-v2") if new else ("apply", patch)
+    client = daemon.begin(*what, "--pid", pid)
     time.sleep(dice.uniform(0, 0.02))
     both = dice.random() < 0.3
     for worker in daemon.workers():
@@ -98,7 +104,8 @@ def one_kill(daemon, victim, patch, dice):
     end = time.monotonic() + 10
     while (patches_of(daemon, pid) == ["greeting-v2"]) != ANSWERS[victim.ask("greet")]:
         if time.monotonic() > end:
-            raise RuntimeError(f"status says {patches_of(daemon, pid)}, the victim says {victim.ask('greet')}")
+            raise RuntimeError(f"status says {patches_of(daemon, pid)}, "
+                               f"the victim says {victim.ask('greet')}")
         time.sleep(0.05)
     while int(victim.ask("slowest")) <= counted:
         if time.monotonic() > end:
@@ -108,7 +115,8 @@ def one_kill(daemon, victim, patch, dice):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("build", type=lambda text: pathlib.Path(text).resolve())
-    parser.add_argument("--kills", type=int, default=1000 if os.environ.get("DSU_SOAK") == "yes" else 25)
+    parser.add_argument("--kills", type=int,
+                        default=1000 if os.environ.get("DSU_SOAK") == "yes" else 25)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     dice = random.Random(options.seed)

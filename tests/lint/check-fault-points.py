@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""check-fault-points SOURCE [--list]: every step that changes a target, the journal or the state directory has its fault point.
+"""check-fault-points SOURCE [--list]: every step that changes a target, the journal or the state
+directory has its fault point.
 
-A step is a call of the kernel that changes something, found by name. The function that makes it must pass a fault point after it,
-unless the table below says why no death there can matter. So there is no way around the points: whoever changes something goes
-through one of these functions. The names are also unique to one file each, so that a test that dies at one knows where it died.
+A step is a call of the kernel that changes something, found by name. The function that makes it
+must pass a fault point after it, unless the table below says why no death there can matter. So
+there is no way around the points: whoever changes something goes through one of these functions.
+The names are also unique to one file each, so that a test that dies at one knows where it died.
 --list prints the names instead."""
 import pathlib
 import re
@@ -12,10 +14,13 @@ import sys
 
 ROOMS = ("injector", "protocols", "dsud/registry", "dsud/worker")
 STEPS = re.compile(
-    r"\b(pwrite|pwritev|process_vm_writev|ftruncate|fallocate|posix_fallocate|unlink|unlinkat|rename|renameat|mkdir|fflush|tgkill|"
+    r"\b(pwrite|pwritev|process_vm_writev|ftruncate|fallocate|posix_fallocate|unlink|unlinkat|"
+    r"rename|renameat|mkdir|fflush|tgkill|"
     r"kill|inj_write_full)\s*\(|\b(SYS_pidfd_send_signal|F_ADD_SEALS|O_CREAT)\b|"
-    r"\brequest\s*\([^;]*\b(PTRACE_(?:SEIZE|SET\w+|POKE\w+|INTERRUPT|CONT|SYSCALL|DETACH))\b|\brequest\(what\b")
-POINT = re.compile(r"\binj_fault_point\s*\(\s*(?:[^\"()]*\?\s*)?(\"[a-z-]+\"(?:\s*:\s*\"[a-z-]+\")?|\w+)\s*\)")
+    r"\brequest\s*\([^;]*\b(PTRACE_(?:SEIZE|SET\w+|POKE\w+|INTERRUPT|CONT|SYSCALL|DETACH))\b|"
+    r"\brequest\(what\b")
+POINT = re.compile(r"\binj_fault_point\s*\(\s*(?:[^\"()]*\?\s*)?"
+                   r"(\"[a-z-]+\"(?:\s*:\s*\"[a-z-]+\")?|\w+)\s*\)")
 NAME = re.compile(r'"([a-z-]+)"')
 
 # file: function: why it needs none
@@ -34,7 +39,10 @@ EXEMPT = {
 
 
 def functions(text):
-    """Name, body and first line of every function: from `{` to `}` in the first column, below a line with a parenthesis."""
+    """Name, body and first line of every function.
+
+    It reaches from `{` to `}` in the first column, below a line with a parenthesis.
+    """
     lines = text.split("\n")
     start = None
     for number, line in enumerate(lines):
@@ -50,7 +58,8 @@ def functions(text):
 
 
 def strip_comments(text):
-    return re.sub(r"/\*.*?\*/", lambda found: re.sub(r"[^\n]", " ", found.group()), text, flags=re.DOTALL)
+    return re.sub(r"/\*.*?\*/", lambda found: re.sub(r"[^\n]", " ", found.group()), text,
+                  flags=re.DOTALL)
 
 
 def check_text(name, text):
@@ -62,7 +71,8 @@ def check_text(name, text):
         points = [found.start() for found in POINT.finditer(body)]
         for step in steps:
             if not any(point > step.start() for point in points):
-                yield f"{name}:{line}: {function}() changes something ({step.group().strip()}...) and passes no fault point after it"
+                yield (f"{name}:{line}: {function}() changes something "
+                       f"({step.group().strip()}...) and passes no fault point after it")
 
 
 def names_of(text):
@@ -80,7 +90,8 @@ def self_test():
            'int h(int a,\n      int b)\n{\n\treturn request(PTRACE_SETREGS, tid, 0, 0);\n}\n']
     good = ['int f(void)\n{\n\tpwrite(fd, a, b, c);\n\tinj_fault_point("x");\n\treturn 0;\n}\n',
             'int g(void)\n{\n\t/* kill(1, 9) */\n\treturn request(PTRACE_GETREGS, tid, 0, 0);\n}\n']
-    return (all(list(check_text("x.c", text)) for text in bad) and not any(list(check_text("x.c", text)) for text in good)
+    return (all(list(check_text("x.c", text)) for text in bad)
+            and not any(list(check_text("x.c", text)) for text in good)
             and names_of('inj_fault_point(install ? "a-b" : "c");') == {"a-b", "c"})
 
 
@@ -98,7 +109,8 @@ def main():
             n_steps += len(STEPS.findall(strip_comments(text)))
             for point in names_of(text):
                 if homes.setdefault(point, name) != name:
-                    problems.append(f"{name}: the fault point {point} also stands in {homes[point]}")
+                    problems.append(f"{name}: the fault point {point} also stands in "
+                                    f"{homes[point]}")
     if "--list" in sys.argv:
         print("\n".join(sorted(homes)))
         return 0

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Holds every include line of the project against include-rules.txt, and a few words against the code: only
-injector/stop calls ptrace, only injector/txn writes target memory, every source file has its licence line."""
+"""Holds every include line of the project against include-rules.txt, and a few words against the
+code: only injector/stop calls ptrace, only injector/txn writes target memory, every source file has
+its licence line."""
 import pathlib
 import re
 import sys
@@ -36,7 +37,8 @@ def check_include(rules, name, target):
     home = rule_of(rules, name)
     if home is None:
         return "stands in no room"
-    if target.endswith("-priv.h") and str(pathlib.PurePath(target).parent) != str(pathlib.PurePath(name).parent):
+    at_home = pathlib.PurePath(target).parent == pathlib.PurePath(name).parent
+    if target.endswith("-priv.h") and not at_home:
         if not name.startswith("tests/"):
             return f"includes {target}, which is private to its folder"
     if below(target, home) or any(below(target, folder) for folder in rules[home]):
@@ -58,7 +60,7 @@ def check_file(rules, root, path):
             yield f"{name}: {problem}"
     if name.startswith("tests/"):
         return
-    if TRACERS.search(text) and not name.startswith("injector/stop/") and not name.startswith("dsuctl/"):
+    if TRACERS.search(text) and not name.startswith(("injector/stop/", "dsuctl/")):
         yield f"{name}: calls ptrace outside injector/stop"
     if WRITERS.search(text) and not name.startswith("injector/"):
         return
@@ -68,10 +70,13 @@ def check_file(rules, root, path):
 
 
 def self_test(rules):
-    bad = [("injector/base/why.c", "injector/process/maps.h"), ("protocols/plan.c", "dsud/contract.h"),
-           ("injector/txn/code.c", "injector/stop/ptrace-priv.h"), ("dsuctl/main.c", "dsud/manager.h")]
+    bad = [("injector/base/why.c", "injector/process/maps.h"),
+           ("protocols/plan.c", "dsud/contract.h"),
+           ("injector/txn/code.c", "injector/stop/ptrace-priv.h"),
+           ("dsuctl/main.c", "dsud/manager.h")]
     good = [("protocols/plan.c", "injector/image/image.h"), ("dsuctl/main.c", "dsud/contract.h")]
-    return all(check_include(rules, *pair) for pair in bad) and not any(check_include(rules, *pair) for pair in good)
+    return (all(check_include(rules, *pair) for pair in bad)
+            and not any(check_include(rules, *pair) for pair in good))
 
 
 def main():

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * throwing [N [US]]: N threads (default 2) that call check() four times, rest for US microseconds (default 200), and so on;
+ * throwing [N [US]]: N threads (default 2) that call check() four times, rest for US microseconds
+ * (default 200), and so on;
  * 0: they do not rest. It throws, lets an exception of its callee through,
  * catches one itself, or returns, as its argument modulo 4 says. Questions:
  *   ask X     call check(X): "refusal VALUE", "deep VALUE" or "value VALUE"

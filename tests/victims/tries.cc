@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * tries [N [US]]: N threads (default 1) that do nothing but call nap() in a block that catches what it throws. nap() sleeps
- * US microseconds (default 20000) and returns or, every second time, throws its version: the function is on a stack nearly
- * all the time, below a frame with a handler. Questions:
+ * tries [N [US]]: N threads (default 1) that do nothing but call nap() in a block that catches what
+ * it throws. nap() sleeps US microseconds (default 20000) and returns or, every second time, throws
+ * its version: the function is on a stack nearly all the time, below a frame with a handler.
+ *   Questions:
  *   version   what nap() said last in every thread
  *   rounds    how often the slowest thread came round
  *   caught    how many exceptions were caught

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Names for the new code of a process, for gdb and perf.
 
-Owns the reading of dsud's records in a process (injector/abi/ledger.h) and the writing of small ELF files that hold
-their names: a symbol for every replacement function and every stub, the code itself, and its unwind tables. Nothing but
-the process is needed, neither the daemon nor the patch file. The process is only read. A record is foreign data: one
-whose checksum, sizes or offsets are wrong is refused with BadRecord and yields no file.
+Owns the reading of dsud's records in a process (injector/abi/ledger.h) and the writing of small ELF
+files that hold their names: a symbol for every replacement function and every stub, the code
+itself, and its unwind tables. Nothing but the process is needed, neither the daemon nor the patch
+file. The process is only read. A record is foreign data: one whose checksum, sizes or offsets are
+wrong is refused with BadRecord and yields no file.
 """
 import re
 import struct
@@ -69,7 +70,8 @@ class Memory:
                 self.file.seek(address)
                 part = self.file.read(size)
             except (OSError, OverflowError, ValueError) as error:
-                raise BadRecord(f'cannot read {size} bytes at {address:#x} of {self.path}: {error}') from None
+                raise BadRecord(f'cannot read {size} bytes at {address:#x} of {self.path}: '
+                                f'{error}') from None
             if not part:
                 raise BadRecord(f'{self.path} ends at {address:#x}')
             parts.append(part)
@@ -90,7 +92,8 @@ class Area:
     def __init__(self, fields, memory):
         self.address, self.bytes, self.offset, self.prot, self.kind = fields
         if self.offset > MAX_OFFSET or self.bytes > MAX_CODE_BYTES:
-            raise BadRecord(f'an area of {self.bytes} bytes at offset {self.offset:#x} is too large')
+            raise BadRecord(f'an area of {self.bytes} bytes at offset {self.offset:#x} is too '
+                            'large')
         self.data = b''
         if self.kind in (STUBS, IMAGE, FRAMES, PADS):
             if self.offset < Elf.FIRST_OFFSET:
@@ -111,8 +114,9 @@ class Update:
 
     def __init__(self, memory, address, mapped_bytes, file_name):
         head = memory.read(address, LEDGER.size)
-        (magic, version, total, self.update_id, _, checksum, _, patch_id, _, _, _, areas, n_areas, sites, n_sites,
-         self.eh_frame, self.eh_frame_bytes, self.image_base, self.image_vaddr, _, _, _) = LEDGER.unpack(head)
+        (magic, version, total, self.update_id, _, checksum, _, patch_id, _, _, _, areas, n_areas,
+         sites, n_sites, self.eh_frame, self.eh_frame_bytes, self.image_base, self.image_vaddr,
+         _, _, _) = LEDGER.unpack(head)
         if magic != LEDGER_MAGIC or version != LEDGER_VERSION:
             raise BadRecord(f'the mapping at {address:#x} is no record that this program knows')
         if not LEDGER.size <= total <= min(mapped_bytes, MAX_RECORD_BYTES):
@@ -143,22 +147,24 @@ class Update:
             if area.kind == PADS:
                 symbols[area.address] = Symbol('dsu return pads', area.address, area.bytes)
         for start, size in self.functions_of_frames():
-            symbols.setdefault(start, Symbol(f'{self.patch_id}+{start - self.image_base + self.image_vaddr:#x}',
-                                             start, size))
+            vaddr = start - self.image_base + self.image_vaddr
+            symbols.setdefault(start, Symbol(f'{self.patch_id}+{vaddr:#x}', start, size))
         return [symbols[at] for at in sorted(symbols)]
 
     def image_frames(self):
         """The area part that is the patch's .eh_frame: (area, offset in it), or None."""
         for area in self.areas:
-            if area.kind == IMAGE and self.eh_frame_bytes and area.holds(self.eh_frame, self.eh_frame_bytes):
+            if (area.kind == IMAGE and self.eh_frame_bytes
+                    and area.holds(self.eh_frame, self.eh_frame_bytes)):
                 return area, self.eh_frame - area.address
         return None
 
     def functions_of_frames(self):
-        """Ranges of all functions of the patch, helpers included, as its .eh_frame has them (LSB 5.0, 10.6.1).
+        """Ranges of all functions of the patch, helpers included, as its .eh_frame has them.
 
-        Only the encoding that compilers use for x86-64 is understood (pcrel | sdata4); a table of another kind names
-        nothing, and its helpers stay without a name.
+        Only the encoding that compilers use for x86-64 is understood (pcrel | sdata4); a table of
+        another kind names nothing, and its helpers stay without a name.
+        Source: LSB 5.0, 10.6.1.
         """
         found = self.image_frames()
         if not found:
@@ -174,7 +180,7 @@ class Update:
             at += 4 + length
 
     def code(self):
-        """Executable areas, each with its unwind table: (area, section start in its area, bytes) or None."""
+        """Executable areas with their unwind tables: (area, start in its area, bytes) or None."""
         for i, area in enumerate(self.areas):
             if not area.prot & PROT_EXEC or area.kind not in (STUBS, IMAGE, PADS):
                 continue
@@ -230,7 +236,10 @@ def mappings(pid):
 
 
 def updates_of(pid, complain):
-    """The updates that a process carries. complain: called with a sentence for each one that cannot be read."""
+    """The updates that a process carries.
+
+    complain: called with a sentence for each one that cannot be read.
+    """
     found = list(mappings(pid))
     if not found:
         return []
@@ -252,17 +261,19 @@ def updates_of(pid, complain):
 
 
 class Elf:
-    """A little shared object: sections with contents at chosen file offsets, and function symbols."""
+    """A little shared object: sections at chosen file offsets, and function symbols."""
 
     FIRST_OFFSET = 4096  # the first page of every memfd is the record, which needs no section
 
     def __init__(self):
-        self.sections = []  # name, type, flags, address, offset, data, link, info, alignment, entry size
+        # name, type, flags, address, offset, data, link, info, alignment, entry size
+        self.sections = []
         self.symbols = []
 
     def add(self, name, flags, address, offset, data):
         """Return: the index of the new section. offset: None lets the file grow."""
-        self.sections.append([name, 1, flags, address, offset, data, 0, 0, 16 if flags & 4 else 8, 0])
+        alignment = 16 if flags & 4 else 8
+        self.sections.append([name, 1, flags, address, offset, data, 0, 0, alignment, 0])
         return len(self.sections)
 
     def add_symbol(self, name, section, address, size):
@@ -280,9 +291,11 @@ class Elf:
         names, places = self.strings(symbol[0] for symbol in self.symbols)
         symtab = bytes(24)
         for place, (_, section, address, size) in zip(places, self.symbols):
-            symtab += struct.pack('<IBBHQQ', place, 2, 0, section, address, size)  # STB_LOCAL, STT_FUNC
+            # STB_LOCAL, STT_FUNC
+            symtab += struct.pack('<IBBHQQ', place, 2, 0, section, address, size)
         n = len(self.sections)
-        self.sections.append(['.symtab', 2, 0, 0, None, symtab, n + 2, 1 + len(self.symbols), 8, 24])
+        n_symbols = 1 + len(self.symbols)
+        self.sections.append(['.symtab', 2, 0, 0, None, symtab, n + 2, n_symbols, 8, 24])
         self.sections.append(['.strtab', 3, 0, 0, None, names, 0, 0, 1, 0])
         self.sections.append(['.shstrtab', 3, 0, 0, None, b'', 0, 0, 1, 0])
 
@@ -290,7 +303,8 @@ class Elf:
         self.tables()
         names, places = self.strings(section[0] for section in self.sections)
         self.sections[-1][5] = names
-        end = max([self.FIRST_OFFSET] + [s[4] + len(s[5]) for s in self.sections if s[4] is not None])
+        end = max([self.FIRST_OFFSET] + [s[4] + len(s[5]) for s in self.sections
+                                         if s[4] is not None])
         headers = bytes(64)
         loads = b''
         with open(path, 'xb') as file:
@@ -300,9 +314,11 @@ class Elf:
                     end += len(data)
                 file.seek(offset)
                 file.write(data)
-                headers += struct.pack('<IIQQQQIIQQ', place, kind, flags, address, offset, len(data), *rest)
+                headers += struct.pack('<IIQQQQIIQQ', place, kind, flags, address, offset,
+                                       len(data), *rest)
                 if flags & 4:
-                    loads += struct.pack('<IIQQQQQQ', 1, 5, offset, address, address, len(data), len(data), 1)
+                    loads += struct.pack('<IIQQQQQQ', 1, 5, offset, address, address, len(data),
+                                         len(data), 1)
             end = (end + 15) & ~15
             file.seek(end)
             file.write(headers)
@@ -310,13 +326,14 @@ class Elf:
                 raise BadRecord(f'{len(loads) // 56} pieces of code are too many for one file')
             file.seek(0)
             # ET_DYN, EM_X86_64
-            file.write(struct.pack('<4s5B7xHHIQQQIHHHHHH', b'\x7fELF', 2, 1, 1, 0, 0, 3, 62, 1, 0, 64, end, 0, 64, 56,
-                                   len(loads) // 56, 64, len(self.sections) + 1, len(self.sections)))
+            file.write(struct.pack('<4s5B7xHHIQQQIHHHHHH', b'\x7fELF', 2, 1, 1, 0, 0, 3, 62, 1, 0,
+                                   64, end, 0, 64, 56, len(loads) // 56, 64,
+                                   len(self.sections) + 1, len(self.sections)))
             file.write(loads)
 
 
 def write_piece(update, area, frames, path):
-    """For gdb: one piece of code with its names and its unwind table, at the addresses of the process."""
+    """For gdb: one piece of code, its names and unwind table, at the addresses of the process."""
     elf = Elf()
     section = elf.add('.text', 6, area.address, None, area.data)
     if frames:
@@ -332,8 +349,10 @@ def write_memfd(update, path):
     """For perf: all code at its offset in the memfd, which is how perf looks it up."""
     elf = Elf()
     for i, (area, _) in enumerate(update.code()):
-        section = elf.add('.text' if i == 0 else f'.text.{i}', 6, area.offset, area.offset, area.data)
+        section = elf.add('.text' if i == 0 else f'.text.{i}', 6, area.offset, area.offset,
+                          area.data)
         for symbol in update.symbols:
             if area.holds(symbol.address):
-                elf.add_symbol(symbol.name, section, symbol.address - area.address + area.offset, symbol.size)
+                elf.add_symbol(symbol.name, section, symbol.address - area.address + area.offset,
+                               symbol.size)
     elf.write(path)

@@ -139,13 +139,17 @@ static void note(const char *format, ...)
 
 static void read_patch(sd_bus_message *m)
 {
+	char link[40], target[256] = "";
 	struct stat status;
 	const char *name;
 	int fd;
 
 	must(sd_bus_message_read(m, "hs", &fd, &name), "patch");
 	must(fstat(fd, &status) < 0 ? -errno : 0, "fstat");
-	note("patch=%s bytes=%lld ", name, (long long)status.st_size);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	must(readlink(link, target, sizeof(target) - 1) < 0 ? -errno : 0, "readlink");
+	note("patch=%s bytes=%lld%s ", name, (long long)status.st_size,
+	     strncmp(target, "/memfd:", 7) == 0 ? "" : " of a file");
 	snprintf(scene, sizeof(scene), "%.*s", (int)strcspn(name, "."), name);
 }
 
@@ -329,6 +333,11 @@ static int on_status(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		;
 	else
 		add_status(reply);
+	/* Somebody's process that only looks patched, where nobody was named. */
+	if (asked[0] == '\0')
+		must(sd_bus_message_append(reply, "a{sv}", 3, "pid", "u", 4712, "error", "s",
+					   DSUD_ERROR_UNSUPPORTED_PROCESS, "message", "s",
+					   "Its records are forged."), "odd one");
 	must(sd_bus_message_close_container(reply), "list");
 	must(sd_bus_send(NULL, reply, NULL), "send");
 	sd_bus_message_unref(reply);
@@ -407,7 +416,10 @@ static const sd_bus_vtable update_table[] = {
 	PROPERTY("Phase", "s"),
 	PROPERTY("Attempt", "u"),
 	PROPERTY("Targets", "au"),
-	PROPERTY("Report", "aa{sv}"),
+	/* As dsud has it: not among all properties, because it is not for everybody. */
+	SD_BUS_PROPERTY("Report", "aa{sv}", get_property, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION |
+				SD_BUS_VTABLE_PROPERTY_EXPLICIT),
 	SD_BUS_VTABLE_END,
 };
 

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* dsuctl where no daemon runs: usage, doctor, and how it says that there is nobody to ask. */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "injector/base/types.h"
@@ -268,7 +273,7 @@ Test(alone, doctor_document)
 {
 	static const char *const required[] = {"kernel", "yama", "cap-sys-ptrace", "ptrace",
 					       "process-vm-readv", "mem-write", "memfd-exec",
-					       "pidfd"};
+					       "pidfd", "confinement"};
 	CLI cli = {0};
 	json_t *document, *checks, *check;
 	bool is_ready = true;
@@ -297,6 +302,42 @@ Test(alone, doctor_document)
 	cr_assert_eq(json_is_true(json_object_get(document, "ready")), is_ready);
 	cli_expect_code(&cli, is_ready ? 0 : 1);
 	json_decref(document);
+}
+
+/* From here on, neither we nor those we start can have a filter of their own. */
+static void forbid_filters(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_SECCOMP, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = INJ_ARRAY_LENGTH(code), .filter = code};
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+/* The file is not at fault, so nobody is told that it attacks them. */
+Test(alone, nothing_is_read_where_nobody_can_be_confined)
+{
+	const char *patch = cli_file("some.so", "whatever it is");
+	CLI cli = {0};
+
+	forbid_filters();
+	RUN(&cli, "inspect", patch);
+	cli_expect_code(&cli, 1);
+	cli_expect_err(&cli, "cannot be confined on this host");
+	cr_assert_null(strstr(cli.err, "attack"));
+	cli_done(&cli);
+	RUN(&cli, NOBODY, "doctor");
+	cli_expect_code(&cli, 1);
+	cli_expect_out(&cli, "a child could not be confined");
+	cli_expect_out(&cli, "confinement: Run a kernel with seccomp filters");
 }
 
 Test(alone, doctor_for_people)

@@ -60,6 +60,16 @@ Test(dsuctl, apply_hands_over_everything)
 	cr_assert_null(strchr(cli.out, '\033'));
 }
 
+Test(dsuctl, no_time_at_all_is_a_time)
+{
+	CLI cli = {0};
+
+	RUN(&cli, socket_option, "apply", scene("good"), "--pid=4711", "--timeout=0");
+	cli_expect_code(&cli, 0);
+	/* The daemon takes no 0. */
+	cli_expect_err(&cli, "timeout=1 ");
+}
+
 Test(dsuctl, apply_document)
 {
 	CLI cli = {0};
@@ -242,6 +252,8 @@ Test(dsuctl, status)
 	cli_expect_out(&cli, "4711 server hello-v2 1.0     active 2024-05-06T07:08:09+00:00 hello");
 	cli_expect_out(&cli, "1 apply hello-v2 running wait        3 4711,4800");
 	cr_assert_null(strstr(cli.out, "old"), "an update that is over is listed");
+	/* What any user's process can look like is told, but is not a failure. */
+	cli_expect_err(&cli, "4712: Its records are forged.");
 }
 
 Test(dsuctl, status_document)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rules for blueprints: one made for a living target passes, and each change that an attacker would want is refused;
- * so is whatever a broken or hostile reader might send. And what a reader may have opened.
+ * The rules for blueprints: one made for a living target passes, and each change that an attacker
+ * would want is refused; so is whatever a broken or hostile reader might send. And what a reader
+ * may have opened.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -36,20 +37,23 @@ static void draw(struct drawn *drawn)
 {
 	const struct upd_patience patience = { inj_now_ns() + 60000000000ull, -1 };
 	struct upd_message answer = UPD_MESSAGE_NONE;
-	struct upd_ask_plan ask = { .n_members = 1, .protocol = "safe-redefine", .update_id = "fifteen letters" };
+	struct upd_ask_plan ask = {
+		.n_members = 1, .protocol = "safe-redefine", .update_id = "fifteen letters"};
 	struct upd_reader *reader;
 	struct inj_why why = {};
 
 	need_root();
 	*drawn = (struct drawn){ .victim = victim_start("single", NULL) };
-	drawn->request.patch_fd = open(build_path("tests/patches/live/greeting-v2.so"), O_RDONLY | O_CLOEXEC);
+	drawn->request.patch_fd =
+		open(build_path("tests/patches/live/greeting-v2.so"), O_RDONLY | O_CLOEXEC);
 	drawn->request.patch_name = "greeting-v2.so";
 	upd_subject_init(&drawn->subject, drawn->victim->pid);
 	drawn->subject.request = &drawn->request;
 	cr_assert_eq(upd_subject_open(&drawn->subject), 0, "%s", drawn->subject.why.text);
 	cr_assert_eq(upd_subject_reader(&drawn->subject, &reader, &why), 0, "%s", why.text);
-	cr_assert_eq(upd_reader_ask(reader, UPD_ASK_PLAN, &ask, sizeof(ask), UPD_SHEET_MAX_BYTES, &patience,
-				    &answer, &why), 0, "%s", why.text);
+	cr_assert_eq(upd_reader_ask(reader, UPD_ASK_PLAN, &ask, sizeof(ask), UPD_SHEET_MAX_BYTES,
+				    &patience, &answer, &why),
+		     0, "%s", why.text);
 	drawn->bytes = answer.bytes;
 	drawn->n = answer.n_bytes;
 	drawn->facts = (struct upd_blueprint_facts){
@@ -114,18 +118,36 @@ static void stub_elsewhere(struct sheet_view *v) { v->site->stub = v->heap; }
 static void replaced_by_the_stack(struct sheet_view *v) { v->site->replacement = v->heap; }
 static void replaced_by_data(struct sheet_view *v) { v->site->replacement = v->record->control; }
 static void over_the_stack(struct sheet_view *v) { area_of(v, DSU_AREA_FRAMES)->address = v->heap; }
-static void over_another(struct sheet_view *v) { area_of(v, DSU_AREA_FRAMES)->address = area_of(v, DSU_AREA_STUBS)->address; }
-static void outside_of_the_file(struct sheet_view *v) { area_of(v, DSU_AREA_PADS)->offset = v->sheet->memfd_bytes; }
-static void writable_stubs(struct sheet_view *v) { area_of(v, DSU_AREA_STUBS)->prot = PROT_READ | PROT_WRITE; }
-static void executable_frames(struct sheet_view *v) { area_of(v, DSU_AREA_FRAMES)->prot = PROT_READ | PROT_EXEC; }
-static void high_control(struct sheet_view *v) { v->record->control = v->areas[0].address = 1ull << 40; }
+static void over_another(struct sheet_view *v)
+{
+	area_of(v, DSU_AREA_FRAMES)->address = area_of(v, DSU_AREA_STUBS)->address;
+}
+static void outside_of_the_file(struct sheet_view *v)
+{
+	area_of(v, DSU_AREA_PADS)->offset = v->sheet->memfd_bytes;
+}
+static void writable_stubs(struct sheet_view *v)
+{
+	area_of(v, DSU_AREA_STUBS)->prot = PROT_READ | PROT_WRITE;
+}
+static void executable_frames(struct sheet_view *v)
+{
+	area_of(v, DSU_AREA_FRAMES)->prot = PROT_READ | PROT_EXEC;
+}
+static void high_control(struct sheet_view *v)
+{
+	v->record->control = v->areas[0].address = 1ull << 40;
+}
 static void two_controls(struct sheet_view *v) { v->areas[3].kind = DSU_AREA_CONTROL; }
 static void other_update(struct sheet_view *v) { v->record->update_id[3] ^= 1; }
 static void more_members(struct sheet_view *v) { v->record->n_members = 2; }
 static void other_sequence(struct sheet_view *v) { v->sheet->sequence += 1000; }
 static void strange_id(struct sheet_view *v) { ((char *)v->record)[v->record->patch_id] = '\n'; }
 static void huge_memory(struct sheet_view *v) { v->sheet->memfd_bytes = 1ull << 40; }
-static void unwinder_on_the_stack(struct sheet_view *v) { v->sheet->tell = v->sheet->forget = v->heap; }
+static void unwinder_on_the_stack(struct sheet_view *v)
+{
+	v->sheet->tell = v->sheet->forget = v->heap;
+}
 static void many_late(struct sheet_view *v) { v->sheet->n_late = 1u << 30; }
 static void many_pieces(struct sheet_view *v) { v->sheet->n_pieces = UINT32_MAX; }
 static void long_record(struct sheet_view *v) { v->record->total_bytes = 1u << 30; }
@@ -136,13 +158,19 @@ static const struct {
 	void (*change)(struct sheet_view *view);
 } attacks[] = {
 #define ATTACK(name) { #name, name }
-	ATTACK(site_on_the_stack), ATTACK(site_in_the_vdso), ATTACK(endless_site), ATTACK(other_jump),
-	ATTACK(no_jump), ATTACK(elsewhere), ATTACK(stub_elsewhere), ATTACK(replaced_by_the_stack),
-	ATTACK(replaced_by_data), ATTACK(over_the_stack), ATTACK(over_another), ATTACK(outside_of_the_file),
-	ATTACK(writable_stubs), ATTACK(executable_frames), ATTACK(high_control), ATTACK(two_controls),
-	ATTACK(other_update), ATTACK(more_members), ATTACK(other_sequence), ATTACK(strange_id),
-	ATTACK(huge_memory), ATTACK(unwinder_on_the_stack), ATTACK(many_late), ATTACK(many_pieces),
-	ATTACK(long_record), ATTACK(many_sites),
+	ATTACK(site_on_the_stack), ATTACK(site_in_the_vdso),
+	ATTACK(endless_site),	   ATTACK(other_jump),
+	ATTACK(no_jump),	   ATTACK(elsewhere),
+	ATTACK(stub_elsewhere),	   ATTACK(replaced_by_the_stack),
+	ATTACK(replaced_by_data),  ATTACK(over_the_stack),
+	ATTACK(over_another),	   ATTACK(outside_of_the_file),
+	ATTACK(writable_stubs),	   ATTACK(executable_frames),
+	ATTACK(high_control),	   ATTACK(two_controls),
+	ATTACK(other_update),	   ATTACK(more_members),
+	ATTACK(other_sequence),	   ATTACK(strange_id),
+	ATTACK(huge_memory),	   ATTACK(unwinder_on_the_stack),
+	ATTACK(many_late),	   ATTACK(many_pieces),
+	ATTACK(long_record),	   ATTACK(many_sites),
 };
 
 static void view_of(const struct drawn *drawn, uint8_t *bytes, struct sheet_view *ret)
@@ -176,7 +204,8 @@ Test(blueprint, of_an_attacker_is_refused)
 		view_of(&drawn, bytes, &view);
 		attacks[i].change(&view);
 		sign(view.record, view.sheet);
-		cr_expect_eq(check(&drawn, bytes, drawn.n, &why), INJ_BAD_PATCH, "%s passes", attacks[i].name);
+		cr_expect_eq(check(&drawn, bytes, drawn.n, &why), INJ_BAD_PATCH, "%s passes",
+			     attacks[i].name);
 	}
 }
 
@@ -215,8 +244,10 @@ Test(blueprint, of_chance_does_no_harm)
 static int64_t wish(struct drawn *drawn, uint32_t kind, const void *bytes, size_t n, int *ret_fd)
 {
 	const struct upd_patience patience = { inj_now_ns() + 10000000000ull, -1 };
-	struct upd_message want = { .kind = kind, .bytes = (void *)(uintptr_t)bytes, .n_bytes = n, .fd = -1 };
-	struct upd_broker broker = { .process = drawn->subject.process };
+	struct upd_message want = {
+		.kind = kind, .bytes = (void *)(uintptr_t)bytes, .n_bytes = n, .fd = -1};
+	struct upd_broker broker = { .process = drawn->subject.process,
+				     .may_open_files = true };
 	INJ_CLEANUP(upd_message_deinit) struct upd_message answer = UPD_MESSAGE_NONE;
 	struct upd_give give;
 	int pair[2];
@@ -234,7 +265,8 @@ static int64_t wish(struct drawn *drawn, uint32_t kind, const void *bytes, size_
 	return give.result;
 }
 
-static void expect_refused(struct drawn *drawn, uint32_t kind, const void *bytes, size_t n, const char *what)
+static void expect_refused(struct drawn *drawn, uint32_t kind, const void *bytes, size_t n,
+			   const char *what)
 {
 	int fd;
 
@@ -244,9 +276,10 @@ static void expect_refused(struct drawn *drawn, uint32_t kind, const void *bytes
 
 Test(blueprint, wishes_for_anything_else_are_refused)
 {
-	static const char *const names[] = { "mem", "environ", "../1/maps", "root/etc/passwd", "fd/0", "cwd",
-					     "pagemap/..", "" };
-	static const char *const texts[] = { "../../../etc/shadow", "/etc/shadow", "..", ".", "", "passwd" };
+	static const char *const names[] = {"mem",  "environ", "../1/maps",  "root/etc/passwd",
+					    "fd/0", "cwd",     "pagemap/..", ""};
+	static const char *const texts[] = {
+		"../../../etc/shadow", "/etc/shadow", "..", ".", "", "passwd"};
 	struct inj_debug_name debug = {};
 	DRAWN drawn;
 	inj_addr start;
@@ -269,18 +302,21 @@ Test(blueprint, wishes_for_anything_else_are_refused)
 		if (map->offset != 0 || map->name[0] != '/')
 			continue;
 		start = map->range.start;
-		cr_expect_eq(wish(&drawn, UPD_WANT_MAPPED, &start, sizeof(start), &fd), 0, "%s", map->name);
+		cr_expect_eq(wish(&drawn, UPD_WANT_MAPPED, &start, sizeof(start), &fd), 0, "%s",
+			     map->name);
 		cr_expect_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
 		close(fd);
 		start++;
-		expect_refused(&drawn, UPD_WANT_MAPPED, &start, sizeof(start), "no mapping's start");
+		expect_refused(&drawn, UPD_WANT_MAPPED, &start, sizeof(start),
+			       "no mapping's start");
 	}
 	debug.module = drawn.facts.maps->items[0].range.start;
 	for (debug.root = 0; debug.root < 4; debug.root++)
 		for (debug.place = 0; debug.place < 6; debug.place++)
 			for (size_t i = 0; i < INJ_ARRAY_LENGTH(texts); i++) {
 				snprintf(debug.text, sizeof(debug.text), "%s", texts[i]);
-				expect_refused(&drawn, UPD_WANT_DEBUG, &debug, sizeof(debug), texts[i]);
+				expect_refused(&drawn, UPD_WANT_DEBUG, &debug, sizeof(debug),
+					       texts[i]);
 			}
 	memset(debug.text, 'a', sizeof(debug.text));
 	debug.root = debug.place = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Functions that throw and catch, for the test of return pads: each hands the place of its own return address to `plant`
- * or `withdraw` at some moment, and says whether everything came out as the language has it.
+ * Functions that throw and catch, for the test of return pads: each hands the place of its own
+ * return address to `plant` or `withdraw` at some moment, and says whether everything came out as
+ * the language has it.
  */
 #include <pthread.h>
 #include <unwind.h>
@@ -121,7 +122,8 @@ bool pass_rethrown(const pad_hooks *hooks)
 	return false;
 }
 
-/* Does something to a slot when it is destroyed: while the exception is under way and its handler is known. */
+/* Does something to a slot when it is destroyed: while the exception is under way and its handler
+ * is known. */
 struct meddler {
 	void (*meddle)(void **);
 	void **slot;
@@ -202,8 +204,8 @@ bool pass_nested(const pad_hooks *hooks)
 	return false;
 }
 
-static NOINLINE long many(const pad_hooks *hooks, long a, long b, long c, long d, long e, long f, long g,
-			  long h)
+static NOINLINE long many(const pad_hooks *hooks, long a, long b, long c, long d, long e, long f,
+			  long g, long h)
 {
 	hooks->plant(OWN_SLOT);
 	if (a + b + c + d + e + f + g + h == 36)
