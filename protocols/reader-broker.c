@@ -10,9 +10,11 @@
  */
 #include <elf.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "injector/base/io.h"
 #include "injector/symbol/file.h"
@@ -35,6 +37,25 @@ static bool name_in(const struct upd_message *want, size_t skip, const char *con
 	return false;
 }
 
+/* As somebody whom the kernel does not tell where in the machine's memory a page lies; it goes by
+ * who opened the file. proc(5). */
+static int open_pagemap(const struct inj_process *process)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct own[2], less[2];
+	int fd;
+
+	if (syscall(SYS_capget, &header, own) < 0)
+		return -errno;
+	memcpy(less, own, sizeof(less));
+	less[0].effective &= ~(1u << CAP_SYS_ADMIN);
+	if (syscall(SYS_capset, &header, less) < 0)
+		return -errno;
+	fd = inj_process_openat(process, "pagemap", O_RDONLY);
+	syscall(SYS_capset, &header, own);
+	return fd;
+}
+
 static int open_below_proc(const struct upd_broker *broker, const struct upd_message *want,
 			   int *ret_fd)
 {
@@ -45,7 +66,7 @@ static int open_below_proc(const struct upd_broker *broker, const struct upd_mes
 	if (name_in(want, 0, paths))
 		fd = inj_process_openat(broker->process, paths[0], O_PATH);
 	else if (name_in(want, 0, files))
-		fd = inj_process_openat(broker->process, files[0], O_RDONLY);
+		fd = open_pagemap(broker->process);
 	if (fd < 0)
 		return fd;
 	*ret_fd = fd;

@@ -121,6 +121,20 @@ static void wish_for_file(struct upd_reading *reading)
 	end(reading);
 }
 
+/* See where in the machine's memory a page of the target lies; the end tells whether. */
+static void find_page_frame(struct upd_reading *reading)
+{
+	const inj_addr address = inj_modules_main(reading->subject.modules)->span.start;
+	int fd = reading->door.open(reading->door.context, "pagemap");
+	uint64_t entry = 0;
+
+	if (pread(fd, &entry, sizeof(entry), (off_t)(address / INJ_PAGE_BYTES * sizeof(entry))) !=
+		    sizeof(entry) ||
+	    entry >> 63 == 0 || (entry & ((1ull << 55) - 1)) != 0)
+		crash(reading);
+	end(reading);
+}
+
 /* A header that promises more than anybody has. */
 static void promise_much(struct upd_reading *reading)
 {
@@ -162,6 +176,7 @@ static const struct {
 	{"refuse-badly", refuse_badly},
 	{"promise", promise_much},
 	{"file", wish_for_file},
+	{"frame", find_page_frame},
 	{"memory", eat_memory},
 };
 

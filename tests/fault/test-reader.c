@@ -50,6 +50,7 @@ static struct misdeed forbidden[] = {
 	{"plan:refuse-badly", "cannot be"},
 	{"plan:promise", "cannot be"},
 	{"prepare:file", "signal 4"},
+	{"prepare:frame", "gave up"},
 	{"prepare:open", "signal 31"},
 	{"prepare:nonsense", "cannot be"},
 	{"prepare:crash", "signal 4"},
