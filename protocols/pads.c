@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Return pads in use. The words of a pad are complete before its address stands on a stack, and a stack slot is only ever
- * written while its thread is held and the slot still holds what was read from it, so a death between any two steps
- * leaves a program that returns where it should.
+ * Return pads in use. The words of a pad are complete before its address stands on a stack, and a
+ * stack slot is only ever written while its thread is held and the slot still holds what was read
+ * from it, so a death between any two steps leaves a program that returns where it should.
  */
 #include "protocols/pads.h"
 
@@ -39,7 +39,8 @@ static int read_words(const struct upd_subject *subject, inj_addr control,
 void upd_pads_init(struct upd_pads *pads, const struct dsu_ledger *record, bool registered,
 		   const struct upd_unwinder *unwinder)
 {
-	const struct dsu_ledger_area *areas = (const void *)((const uint8_t *)record + record->areas);
+	const struct dsu_ledger_area *areas =
+		(const void *)((const uint8_t *)record + record->areas);
 
 	*pads = (struct upd_pads){ .control = record->control,
 				   .may_plant = registered || !unwinder->may_unwind,
@@ -109,7 +110,8 @@ static size_t find_free(const struct upd_pads *pads)
 	return i;
 }
 
-/* The slot that the outermost watched frame of a thread will return through, and what stands there. */
+/* The slot that the outermost watched frame of a thread will return through, and what stands
+ * there. */
 static bool find_return(const struct upd_pads *pads, struct upd_subject *subject,
 			const struct inj_hold *hold, size_t index, unsigned frame,
 			inj_addr *ret_slot, inj_addr *ret_back)
@@ -121,13 +123,14 @@ static bool find_return(const struct upd_pads *pads, struct upd_subject *subject
 
 	if (frame + 1 >= MAX_FRAMES ||
 	    upd_walk_stack(subject, hold, index, frames, MAX_FRAMES, &n, &reliable, NULL) != 0 ||
-	    !reliable || frame + 1 >= n || !frames[frame + 1].is_call || frames[frame + 1].cfa < 8 ||
-	    frames[frame + 1].cfa % 8 != 0)
+	    !reliable || frame + 1 >= n || !frames[frame + 1].is_call ||
+	    frames[frame + 1].cfa < 8 || frames[frame + 1].cfa % 8 != 0)
 		return false;
 	/* The caller's stack pointer stands right above the address that was popped. */
 	*ret_slot = frames[frame + 1].cfa - 8;
 	*ret_back = frames[frame + 1].pc;
-	/* Without a personality routine an exception on its way to that very caller would stop at the pad and abort. */
+	/* Without a personality routine an exception on its way to that very caller would stop at
+	 * the pad and abort. */
 	if (!pads->passes && upd_walk_handles_exceptions(subject, *ret_back))
 		return false;
 	/* Only an ordinary return address: not one of ours, not one that the walk translated. */
@@ -153,7 +156,8 @@ static bool outermost(const struct inj_activity *activity, pid_t tid, unsigned *
 	return any;
 }
 
-/* A pad is used once in its life: a thread may still be inside one that an earlier request planted. */
+/* A pad is used once in its life: a thread may still be inside one that an earlier request
+ * planted. */
 static bool know(struct upd_pads *pads, const struct upd_subject *subject)
 {
 	struct dsu_pad words[DSU_N_PADS];
@@ -246,14 +250,16 @@ int upd_pads_withdraw(struct upd_subject *subject, inj_addr control, inj_addr co
 
 		if (words[i].slot == 0 || words[i].slot % 8 != 0)
 			continue;
-		/* A slot that is gone or holds something else belonged to a frame that was left another way. */
+		/* A slot that is gone or holds something else belonged to a frame that was left
+		 * another way. */
 		if (inj_mem_read(subject->process, words[i].slot, &found, sizeof(found)) == 0 &&
 		    found == entry_of(code, i))
 			r = inj_writer_store(subject->writer, words[i].slot, words[i].back);
 		inj_fault_point("pad-withdrawn");
 		if (r == 0)
 			r = inj_writer_store(subject->writer,
-					     words_of(control, i) + offsetof(struct dsu_pad, slot), 0);
+					     words_of(control, i) + offsetof(struct dsu_pad, slot),
+					     0);
 	}
 	return r;
 }

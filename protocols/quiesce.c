@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Waiting for a moment at which watched code is live nowhere: hold all threads of all targets, look at every stack, act or
- * let go, and try again. An attempt costs the targets the hold and nothing else; the pauses between attempts grow, so that
- * a busy target is not nagged. A thread that keeps blocking is caught by a return pad as it leaves, which ends the pause.
- * Who blocked the last attempt is told.
+ * Waiting for a moment at which watched code is live nowhere: hold all threads of all targets, look
+ * at every stack, act or let go, and try again. An attempt costs the targets the hold and nothing
+ * else; the pauses between attempts grow, so that a busy target is not nagged. A thread that keeps
+ * blocking is caught by a return pad as it leaves, which ends the pause. Who blocked the last
+ * attempt is told.
  */
 #include "protocols/quiesce.h"
 
@@ -128,7 +129,8 @@ static enum verdict judge(struct upd_run *run, int code, const struct inj_why *w
 	return GIVE_UP;
 }
 
-/* One attempt, for the tracer's own thread: a hand-over between threads would be paid while all targets stand still. */
+/* One attempt, for the tracer's own thread: a hand-over between threads would be paid while all
+ * targets stand still. */
 struct attempt {
 	struct upd_run *run;
 	const struct upd_switch *what;
@@ -203,7 +205,8 @@ static void forget(struct finding *findings, size_t n)
 static void report_blockers(struct upd_run *run, const struct upd_switch *what,
 			    const struct finding *findings)
 {
-	/* A hold that failed saw nothing; then the blockers of the attempt before it are still the best account. */
+	/* A hold that failed saw nothing; then the blockers of the attempt before it are still the
+	 * best account. */
 	if (is_clear(findings, run->n_subjects))
 		return;
 	for (size_t i = 0; i < run->n_subjects; i++) {
@@ -246,11 +249,13 @@ static void fail_blocked(struct upd_run *run, const struct inj_why *last)
 
 		if (target->n_blockers)
 			inj_refuse(&why, any_reliable ? INJ_BLOCKED : INJ_UNRELIABLE_STACK,
-				   "%s was %s a stack of process %d (%zu place(s), first in thread %d) "
-				   "in each of %u attempts until the deadline. Nothing was changed. Try a "
-				   "longer --timeout.",
+				   "%s was %s a stack of process %d (%zu place(s), first in thread "
+				   "%d) in each of %u attempts until the deadline. Nothing was "
+				   "changed. Try a longer --timeout.",
 				   target->blockers[0].function,
-				   any_reliable ? "on" : "perhaps on (the stack cannot be walked to its end)",
+				   any_reliable
+					   ? "on"
+					   : "perhaps on (the stack cannot be walked to its end)",
 				   target->pid, target->n_blockers, target->blockers[0].tid,
 				   run->attempts);
 		else if (!any && last->code == INJ_BLOCKED)

@@ -3,7 +3,8 @@
  * The worker's end of a reader: its life, and asking. Always holds: one question at a time, each
  * with a deadline; a reader that dies, is late or answers what cannot be is ended and stays dead,
  * and whoever asked gets a refusal; bytes of an answer are bounded before they are read; questions
- * that are asked while targets are held open no files, whose owners may keep who opens them waiting.
+ * that are asked while targets are held open no files, whose owners may keep who opens them
+ * waiting.
  * Its end needs no cooperation: it is killed.
  */
 #include "protocols/reader.h"
