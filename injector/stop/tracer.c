@@ -15,12 +15,20 @@
 #include "injector/stop/hold-priv.h"
 #include "injector/stop/repair-priv.h"
 #include "injector/stop/tracer-priv.h"
+#include "injector/stop/watchdog-priv.h"
 
 /* A recycled thread id is as good as impossible twice in a row. */
 #define MAX_ATTEMPTS 3
+/*
+ * The budget bounds the waiting for stops, and the caller's walk; what comes after takes
+ * milliseconds. A hold that is not over by then never will be.
+ */
+#define BEYOND_BUDGET_NS 5000000000u
+#define LONGEST_BUDGET_NS 3600000000000u
 
 struct inj_tracer {
 	struct inj_agent *agent;
+	struct inj_watchdog watchdog;
 	/* For rescue(), which runs beside the agent: whom it is stopping just now. */
 	pthread_mutex_t lock;
 	const struct inj_process *const *stopping;
@@ -43,6 +51,7 @@ int inj_tracer_new(struct inj_tracer **ret)
 
 	if (r < 0)
 		return r;
+	inj_watchdog_init(&tracer->watchdog);
 	pthread_mutex_init(&tracer->lock, NULL);
 	*ret = INJ_TAKE(tracer);
 	return 0;
@@ -205,11 +214,17 @@ static void give_up(struct inj_tracer *tracer)
 	inj_agent_end(tracer->agent);
 }
 
+static uint64_t hold_limit_ns(uint64_t budget_ns)
+{
+	return budget_ns < LONGEST_BUDGET_NS ? budget_ns + BEYOND_BUDGET_NS : LONGEST_BUDGET_NS;
+}
+
 static int try_hold(struct inj_tracer *tracer, struct hold_attempt *attempt,
 		    const struct inj_process *const *processes)
 {
 	attempt->holds = tracer->holds;
 	attempt->n_holds = tracer->n_holds;
+	inj_watchdog_set(&tracer->watchdog, hold_limit_ns(attempt->budget_ns));
 	inj_agent_stay_awake(tracer->agent, true);
 	set_stopping(tracer, processes, tracer->n_holds);
 
@@ -218,8 +233,10 @@ static int try_hold(struct inj_tracer *tracer, struct hold_attempt *attempt,
 	set_stopping(tracer, NULL, 0);
 	tracer->first_interrupt_ns = attempt->first_interrupt_ns;
 	tracer->unclean = attempt->unclean;
-	if (r != 0)
+	if (r != 0) {
 		give_up(tracer);
+		inj_watchdog_set(&tracer->watchdog, 0);
+	}
 	return r;
 }
 
@@ -284,6 +301,7 @@ void inj_tracer_release(struct inj_tracer *tracer, uint64_t *ret_held_ns)
 		inj_agent_run(tracer->agent, detach_all, tracer);
 		if (tracer->unclean)
 			inj_agent_end(tracer->agent);
+		inj_watchdog_set(&tracer->watchdog, 0);
 		forget_holds(tracer);
 	}
 	if (ret_held_ns)
@@ -296,6 +314,7 @@ void inj_tracer_free(struct inj_tracer *tracer)
 		return;
 	inj_tracer_release(tracer, NULL);
 	inj_agent_free(tracer->agent);
+	inj_watchdog_deinit(&tracer->watchdog);
 	pthread_mutex_destroy(&tracer->lock);
 	free(tracer);
 }

@@ -30,6 +30,8 @@ struct inj_hold {
  * commits in one hold). It traces from a thread of its own, so that the end of that thread can
  * set free even who never stops; its functions may be called by any thread, one at a time. A
  * hold that fails inside of inj_tracer_run() lets the last stragglers go when that returns.
+ * A hold that lasts five seconds longer than its budget is ended by the end of this process:
+ * whoever hangs then, the targets go on.
  * SIGCHLD: the kernel sends one for every stop. Block it in all threads where that can be done:
  * then the tracer, which takes them, is woken at once instead of after half a millisecond. No
  * other thread may wait for just any child (waitpid(-1)) meanwhile: it would be given the stops.
@@ -42,7 +44,7 @@ struct inj_tracer;
  * State: none.
  * Return: 0.
  * Errors: -ENOMEM.
- * Source: none.
+ * Source: timer_create(2), for the limit of a hold.
  */
 int inj_tracer_new(struct inj_tracer **ret);
 
