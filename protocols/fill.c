@@ -2,7 +2,10 @@
 /* From facts, plans and ledgers to the report: words and numbers for people and programs. */
 #include "protocols/fill.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#define MAX_UNKNOWN 64
 
 void upd_fill_string(char **field, const char *text)
 {
@@ -139,26 +142,58 @@ static const char *state_of(const struct inj_ledger *ledger)
 	return ledger->control.phase == DSU_PHASE_STAGED ? "staged" : "reverting";
 }
 
+static void fill_unknown(struct upd_target *target, const struct inj_unknown_ledger *unknown)
+{
+	struct upd_patch_state *state =
+		grow(&target->patches, &target->n_patches, sizeof(*state));
+	char **note = grow(&target->notes, &target->n_notes, sizeof(*note));
+	char text[512];
+
+	if (state) {
+		upd_fill_string(&state->id, unknown->patch_id);
+		upd_fill_string(&state->state, "unknown");
+		upd_fill_string(&state->version, "");
+		upd_fill_string(&state->digest, "");
+		upd_fill_string(&state->protocol, "");
+	}
+	snprintf(text, sizeof(text),
+		 "Patch %s was applied by another version of dsud (ledger format %u, and this one "
+		 "knows %u). Only that version can change this process.",
+		 unknown->patch_id, unknown->version, DSU_LEDGER_VERSION);
+	if (note)
+		upd_fill_string(note, text);
+}
+
+static void fill_known(struct upd_target *target, const struct inj_ledger *ledger)
+{
+	const struct dsu_ledger *record = ledger->record;
+	struct upd_patch_state *state =
+		grow(&target->patches, &target->n_patches, sizeof(*state));
+
+	if (!state)
+		return;
+	upd_fill_string(&state->id, inj_ledger_string(ledger, record->patch_id));
+	upd_fill_string(&state->version, inj_ledger_string(ledger, record->patch_version));
+	upd_fill_string(&state->digest, inj_ledger_string(ledger, record->patch_digest));
+	upd_fill_string(&state->protocol, inj_ledger_string(ledger, record->protocol));
+	upd_fill_string(&state->state, state_of(ledger));
+	state->applied_at_ns = ledger->control.applied_at_ns;
+	fill_sites(&state->functions, &state->n_functions, ledger);
+}
+
+/* A target may forge as many records as it likes: what is beyond the bounds of a report is left
+ * out. */
 void upd_fill_patches(struct upd_target *target, const struct inj_history *history)
 {
+	for (size_t i = 0; i < history->n_unknown && i < MAX_UNKNOWN; i++)
+		fill_unknown(target, &history->unknown[i]);
 	for (size_t i = 0; i < history->n_ledgers; i++) {
 		const struct inj_ledger *ledger = history->ledgers[i];
-		const struct dsu_ledger *record = ledger->record;
-		struct upd_patch_state *state;
 
-		if (!ledger->complete || (!inj_ledger_active(ledger) &&
-					  ledger->control.phase == DSU_PHASE_REVERTED))
-			continue;
-		state = grow(&target->patches, &target->n_patches, sizeof(*state));
-		if (!state)
-			return;
-		upd_fill_string(&state->id, inj_ledger_string(ledger, record->patch_id));
-		upd_fill_string(&state->version, inj_ledger_string(ledger, record->patch_version));
-		upd_fill_string(&state->digest, inj_ledger_string(ledger, record->patch_digest));
-		upd_fill_string(&state->protocol, inj_ledger_string(ledger, record->protocol));
-		upd_fill_string(&state->state, state_of(ledger));
-		state->applied_at_ns = ledger->control.applied_at_ns;
-		fill_sites(&state->functions, &state->n_functions, ledger);
+		if (target->n_patches < UPD_REPORT_MAX_PATCHES &&
+		    ledger->complete &&
+		    (inj_ledger_active(ledger) || ledger->control.phase != DSU_PHASE_REVERTED))
+			fill_known(target, ledger);
 	}
 }
 

@@ -25,16 +25,6 @@ static int refuse_applied(const struct upd_subject *subject, const struct inj_pa
 			  inj_ledger_string(active, active->record->patch_version));
 }
 
-static int refuse_unknown(const struct upd_subject *subject, struct inj_why *why)
-{
-	if (subject->history.n_unknown == 0)
-		return 0;
-	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
-			  "Process %d carries %zu update(s) made by a newer dsud. Use that "
-			  "version.",
-			  subject->pid, subject->history.n_unknown);
-}
-
 /* What was free when the facts were read may be taken by now; addresses are chosen by the newest
  * map. */
 static int look_again(struct upd_subject *subject, struct inj_why *why)
@@ -60,7 +50,7 @@ int upd_plan_make(struct upd_subject *subject, const struct inj_patch *patch,
 		return upd_subject_fail(subject, inj_broke(&why, -ENOMEM, "making a plan"), &why);
 	plan->patch = patch;
 	subject->plan = plan;
-	r = refuse_unknown(subject, &why);
+	r = upd_subject_refuse_unknown(subject, &why);
 	if (r == 0)
 		r = refuse_applied(subject, patch, &why);
 	if (r == 0)

@@ -61,8 +61,11 @@ static int prepare_one(struct upd_subject *subject, const char *patch_id, struct
 		       struct upd_removal *removal, struct upd_watch_list *list)
 {
 	struct inj_why why = {};
-	int r = find_ledger(subject, patch_id, &removal->ledger);
+	int r = upd_subject_refuse_unknown(subject, &why);
 
+	if (r != 0)
+		return upd_subject_fail(subject, r, &why);
+	r = find_ledger(subject, patch_id, &removal->ledger);
 	if (r != 0)
 		return r;
 	upd_fill_ledger(target, removal->ledger);

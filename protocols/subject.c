@@ -57,6 +57,19 @@ void upd_subject_init(struct upd_subject *subject, pid_t pid)
 	*subject = (struct upd_subject){ .pid = pid, .memory_fd = -1, .space.fd = -1 };
 }
 
+int upd_subject_refuse_unknown(const struct upd_subject *subject, struct inj_why *why)
+{
+	const struct inj_unknown_ledger *unknown = subject->history.unknown;
+
+	if (subject->history.n_unknown == 0)
+		return 0;
+	return inj_refuse(why, INJ_UNSUPPORTED_PROCESS,
+			  "Process %d carries patch %s of another version of dsud (ledger format "
+			  "%u, and this one knows %u). Stop this dsud and start that version to "
+			  "change the process; both find each other's patches.",
+			  subject->pid, unknown->patch_id, unknown->version, DSU_LEDGER_VERSION);
+}
+
 static bool lost_its_memory(const struct upd_subject *subject)
 {
 	uint8_t byte;

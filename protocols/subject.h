@@ -67,6 +67,12 @@ int upd_walker_make(struct upd_subject *subject);
 int upd_subject_refresh(struct upd_subject *subject);
 
 /*
+ * Whoever changes a target must understand everything that was done to it.
+ * Return: 0. Errors: INJ_UNSUPPORTED_PROCESS: it carries records of another version of dsud.
+ */
+int upd_subject_refuse_unknown(const struct upd_subject *subject, struct inj_why *why);
+
+/*
  * Is it still the program that was looked at? While nothing is attached it may become another one
  * (exec), even the same one at the same addresses. Everything that was read is wrong then, and
  * nothing of ours is left in it.

@@ -6,6 +6,7 @@
  */
 #include "injector/descriptor/history.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -100,6 +101,40 @@ static bool may_be_record(const struct inj_map *map)
 	return inj_map_is_ours(map) && map->offset == 0 && map->prot == PROT_READ;
 }
 
+/* "/memfd:dsu:<patch id> (deleted)": all that can be said of it. */
+static void name_unknown(const struct inj_map *map, struct inj_unknown_ledger *unknown)
+{
+	static const char deleted[] = " (deleted)";
+	char *end;
+
+	snprintf(unknown->patch_id, sizeof(unknown->patch_id), "%s",
+		 map->name + sizeof(INJ_AREA_NAME_PREFIX) - 1);
+	end = strstr(unknown->patch_id, deleted);
+	if (end && end[sizeof(deleted) - 1] == '\0')
+		*end = '\0';
+}
+
+static int append_unknown(const struct inj_process *process, struct inj_history *history,
+			  const struct inj_map *map)
+{
+	struct inj_unknown_ledger *grown;
+	struct dsu_ledger head;
+
+	if (history->n_unknown >= MAX_LEDGERS)
+		return -E2BIG;
+	if (inj_mem_read(process, map->range.start, &head, sizeof(head)) < 0)
+		return 0;
+	grown = reallocarray(history->unknown, history->n_unknown + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	history->unknown = grown;
+	grown[history->n_unknown] = (struct inj_unknown_ledger){
+		.address = map->range.start, .version = head.version,
+	};
+	name_unknown(map, &grown[history->n_unknown++]);
+	return 0;
+}
+
 static int collect(const struct inj_process *process, const struct inj_maps *maps,
 		   struct inj_history *history)
 {
@@ -116,9 +151,13 @@ static int collect(const struct inj_process *process, const struct inj_maps *map
 		if (++n_candidates > MAX_CANDIDATES)
 			return -E2BIG;
 		r = read_ledger(process, map, &left, &ledger);
-		if (r == -EPROTONOSUPPORT)
-			history->n_unknown++;
-		if (r == -EPROTONOSUPPORT || r == -EBADMSG || r == -EFAULT)
+		if (r == -EPROTONOSUPPORT) {
+			r = append_unknown(process, history, map);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		if (r == -EBADMSG || r == -EFAULT)
 			continue;
 		if (r < 0)
 			return r;
@@ -218,6 +257,7 @@ void inj_history_deinit(struct inj_history *history)
 	for (size_t i = 0; i < history->n_ledgers; i++)
 		inj_ledger_free(history->ledgers[i]);
 	free(history->ledgers);
+	free(history->unknown);
 	*history = (struct inj_history){};
 }
 

@@ -5,11 +5,21 @@
 #include "injector/descriptor/ledger.h"
 #include "injector/process/maps.h"
 
+#define INJ_UNKNOWN_NAME_BYTES 128
+
+/* An update with a record in a layout that we do not know: another version of dsud made it. */
+struct inj_unknown_ledger {
+	inj_addr address;
+	uint32_t version;
+	char patch_id[INJ_UNKNOWN_NAME_BYTES]; /* as its memory is named; raw */
+};
+
 /* All updates that a process remembers, lowest first (by sequence). */
 struct inj_history {
 	struct inj_ledger **ledgers;
 	size_t n_ledgers;
-	size_t n_unknown;  /* ledgers of a later version */
+	struct inj_unknown_ledger *unknown;
+	size_t n_unknown;
 	size_t n_orphans;  /* mappings of ours that no ledger lists */
 };
 
