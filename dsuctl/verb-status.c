@@ -217,6 +217,20 @@ static int print_updates(const struct ctl_output *output, const json_t *updates)
 	return ctl_table_print(table, output, 0);
 }
 
+static void tell_notes(const struct ctl_options *options, const json_t *processes)
+{
+	const json_t *process, *note;
+	size_t i, j;
+
+	if (options->quiet || options->json != CTL_JSON_OFF)
+		return;
+	json_array_foreach(processes, i, process)
+		json_array_foreach(json_object_get(process, DSUD_KEY_NOTES), j, note)
+			ctl_complain("%" PRIu64 ": note: %s",
+				     ctl_json_get_number(process, DSUD_KEY_PID),
+				     json_string_value(note) ? json_string_value(note) : "");
+}
+
 static int print_people(const struct ctl_options *options, const json_t *processes,
 			const json_t *updates)
 {
@@ -258,5 +272,6 @@ int ctl_verb_status(const struct ctl_options *options)
 	if (r < 0)
 		return ctl_fail_errno(options, "processes", r);
 	ctl_complain_list(processes);
+	tell_notes(options, processes);
 	return options->n_targets > 0 ? ctl_outcome_of_list(processes) : CTL_EXIT_DONE;
 }

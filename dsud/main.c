@@ -26,6 +26,7 @@ enum exit_code {
 };
 
 #define DEFAULT_GRACE_SECONDS 10
+#define DEFAULT_RETRY_SECONDS 1
 
 static void print_help(void)
 {
@@ -40,11 +41,14 @@ static void print_help(void)
 	       "                        bus, now or later), yes (or fail), no (default auto)\n"
 	       "  --no-system-bus       the same as --system-bus=no\n"
 	       "  --grace=SECONDS       time for undoing beyond an update's deadline (default %d)\n"
+	       "  --retry=SECONDS       until what could not be settled is tried again, then four\n"
+	       "                        times as long each time, five times in all (default %d)\n"
 	       "  --help                show this\n"
 	       "  --version             show the version\n"
 	       "\n"
 	       "It runs in the foreground, as root, until SIGTERM or SIGINT. See dsud(8).\n",
-	       DSUD_SOCKET_PATH, DSUD_STATE_DIR, DSUD_BUS_NAME, DEFAULT_GRACE_SECONDS);
+	       DSUD_SOCKET_PATH, DSUD_STATE_DIR, DSUD_BUS_NAME, DEFAULT_GRACE_SECONDS,
+	       DEFAULT_RETRY_SECONDS);
 }
 
 static int usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -78,13 +82,14 @@ static int parse_system_bus(const char *word, enum dsud_system_bus *ret)
 	return usage("--system-bus is auto, yes or no, not '%s'", word);
 }
 
-static int parse_grace(const char *word, uint64_t *ret_ns)
+static int parse_seconds(const char *option, const char *word, double least, uint64_t *ret_ns)
 {
 	char *end;
 	double seconds = strtod(word, &end);
 
-	if (end == word || *end != '\0' || !(seconds >= 0.1 && seconds <= 3600))
-		return usage("--grace is a number of seconds from 0.1 to 3600, not '%s'", word);
+	if (end == word || *end != '\0' || !(seconds >= least && seconds <= 3600))
+		return usage("%s is a number of seconds from %g to 3600, not '%s'", option, least,
+			     word);
 	*ret_ns = (uint64_t)(seconds * 1e9);
 	return 0;
 }
@@ -100,13 +105,14 @@ static int parse_path(const char *option, const char *word, const char **ret)
 /* Return: 0 go on, -1 all is said, else an exit code. */
 static int parse_arguments(int argc, char **argv, struct dsud_config *config)
 {
-	enum { SOCKET = 1, STATE_DIR, SYSTEM_BUS, NO_SYSTEM_BUS, GRACE, HELP, VERSION };
+	enum { SOCKET = 1, STATE_DIR, SYSTEM_BUS, NO_SYSTEM_BUS, GRACE, RETRY, HELP, VERSION };
 	static const struct option options[] = {
 		{"socket", required_argument, NULL, SOCKET},
 		{"state-dir", required_argument, NULL, STATE_DIR},
 		{"system-bus", required_argument, NULL, SYSTEM_BUS},
 		{"no-system-bus", no_argument, NULL, NO_SYSTEM_BUS},
 		{"grace", required_argument, NULL, GRACE},
+		{"retry", required_argument, NULL, RETRY},
 		{"help", no_argument, NULL, HELP},
 		{"version", no_argument, NULL, VERSION},
 		{0},
@@ -129,7 +135,10 @@ static int parse_arguments(int argc, char **argv, struct dsud_config *config)
 			config->system_bus = DSUD_SYSTEM_BUS_NO;
 			break;
 		case GRACE:
-			r = parse_grace(optarg, &config->grace_ns);
+			r = parse_seconds("--grace", optarg, 0.1, &config->grace_ns);
+			break;
+		case RETRY:
+			r = parse_seconds("--retry", optarg, 0.01, &config->retry_ns);
 			break;
 		case HELP:
 			print_help();
@@ -198,6 +207,7 @@ int main(int argc, char **argv)
 	char socket_path[PATH_MAX];
 	struct dsud_config config = {
 		.grace_ns = DEFAULT_GRACE_SECONDS * UINT64_C(1000000000),
+		.retry_ns = DEFAULT_RETRY_SECONDS * UINT64_C(1000000000),
 	};
 	int r = parse_arguments(argc, argv, &config);
 

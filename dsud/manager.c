@@ -197,6 +197,20 @@ static void on_adopted(void *context, struct dsud_update *update, const struct u
 
 /* --- start -------------------------------------------------------------------------------- */
 
+static int settle_leftover(struct dsud_manager *manager, struct dsud_leftover *leftover,
+			   struct inj_why *why)
+{
+	if (leftover->is_foreign) {
+		dsud_unsettled_add(&manager->registry, leftover, 0,
+				   "an update was interrupted whose journal another version of "
+				   "dsud has written; start that version once to settle it");
+		return 0;
+	}
+	dsud_log(LOG_NOTICE, "an update was interrupted (processes alive: %zu); settling it",
+		 leftover->n_subjects);
+	return dsud_registry_recover(&manager->registry, leftover, 0, why);
+}
+
 static int settle_leftovers(struct dsud_manager *manager, struct inj_why *why)
 {
 	INJ_FREE struct dsud_leftover *leftovers = NULL;
@@ -207,10 +221,7 @@ static int settle_leftovers(struct dsud_manager *manager, struct inj_why *why)
 		return inj_broke(why, r, "Cannot list the state directory %s",
 				 manager->state_dir.path);
 	for (size_t i = 0; i < n; i++) {
-		dsud_log(LOG_NOTICE,
-			 "an update was interrupted (processes alive: %zu); settling it",
-			 leftovers[i].n_subjects);
-		r = r ?: dsud_registry_recover(&manager->registry, &leftovers[i], why);
+		r = r ?: settle_leftover(manager, &leftovers[i], why);
 		dsud_leftover_deinit(&leftovers[i]);
 	}
 	return r;
@@ -267,7 +278,8 @@ static int make_loop(struct dsud_manager *manager, struct inj_why *why)
 static int make_parts(struct dsud_manager *manager, struct inj_why *why)
 {
 	int r = dsud_registry_init(&manager->registry, manager->event, &manager->state_dir,
-				   manager->config->grace_ns, &registry_events, manager);
+				   manager->config->grace_ns, manager->config->retry_ns,
+				   &registry_events, manager);
 
 	if (r < 0)
 		return inj_broke(why, r, "Cannot make the registry");

@@ -10,6 +10,7 @@ struct dsud_config {
 	const char *state_dir;
 	enum dsud_system_bus system_bus;
 	uint64_t grace_ns; /* for undoing, beyond an update's deadline */
+	uint64_t retry_ns; /* before the first new try to settle an update */
 };
 
 /* The daemon: the registry, the bus, and what passes between them. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Finishing or undoing what a dead worker left, target by target, from the ledgers alone; the journal only says which
- * targets to look at and whether one may be stopped by the dead man's switch.
+ * Finishing or undoing what a dead worker left, target by target, from the ledgers alone; the
+ * journal only says which targets to look at and whether one may be stopped by the dead man's
+ * switch.
  *
  *   generation  phase     it died                          now
  *   1           staged    after the commit                 finish: note that it is active
@@ -10,8 +11,10 @@
  *   0           active    after the commit of a revert     restore sites, note that it is reverted
  *   0           reverted  later, or nothing happened       nothing to do
  *
- * Memory whose record is incomplete was never installed and is unmapped; a damaged record is left alone and told.
+ * Memory whose record is incomplete was never installed and is unmapped; a damaged record is left
+ * alone and told.
  */
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -40,12 +43,14 @@ static int set_phase(struct upd_subject *subject, const struct inj_ledger *ledge
 {
 	struct inj_why why = {};
 	int r = inj_writer_store(subject->writer,
-				 ledger->record->control + offsetof(struct dsu_control, phase), phase);
+				 ledger->record->control + offsetof(struct dsu_control, phase),
+				 phase);
 
 	return r == 0 ? 0 : upd_subject_fail(subject, inj_broke(&why, r, "closing a ledger"), &why);
 }
 
-/* Put back the sites of one update that does not run, under a hold. Stubs and image stay where they are. */
+/* Put back the sites of one update that does not run, under a hold. Stubs and image stay where they
+ * are. */
 static int restore_sites(struct upd_run *run, struct upd_subject *subject,
 			 const struct inj_ledger *ledger)
 {
@@ -103,12 +108,13 @@ static int is_in_use(struct upd_run *run, struct upd_subject *subject,
 
 	if (r != 0)
 		return r;
-	for (size_t i = 0; r == 0 && i < ledger->record->n_areas; i++)
-		if (ledger->areas[i].prot & 4)
-			r = upd_watch_add(&list, (struct inj_range){ ledger->areas[i].address,
-								     ledger->areas[i].address +
-									     ledger->areas[i].bytes },
-					  0, false);
+	for (size_t i = 0; r == 0 && i < ledger->record->n_areas; i++) {
+		const struct dsu_ledger_area *area = &ledger->areas[i];
+		const struct inj_range code = { area->address, area->address + area->bytes };
+
+		if (area->prot & PROT_EXEC)
+			r = upd_watch_add(&list, code, 0, false);
+	}
 	upd_watch_seal(&list);
 	/* What a pc in a stub stands for is not the question here, but whether it is in one. */
 	upd_code_map_forget_stubs(&subject->code_map);
@@ -128,7 +134,8 @@ static int is_in_use(struct upd_run *run, struct upd_subject *subject,
 	return r == 0 || r == INJ_BLOCKED ? 0 : upd_subject_fail(subject, r, &why);
 }
 
-/* Never committed: sites back, memory away. A thread that still is in a stub keeps the memory alive, inert. */
+/* Never committed: sites back, memory away. A thread that still is in a stub keeps the memory
+ * alive, inert. */
 int upd_undo_ledger(struct upd_run *run, struct upd_subject *subject,
 		    const struct inj_ledger *ledger)
 {
@@ -175,7 +182,8 @@ static int recover_ledger(struct upd_run *run, struct upd_subject *subject,
 	return upd_undo_ledger(run, subject, ledger);
 }
 
-/* What the journal says of one target, NULL when it says nothing or speaks of another process with that pid. */
+/* What the journal says of one target, NULL when it says nothing or speaks of another process with
+ * that pid. */
 static struct inj_journal_target *journal_of(const struct inj_journal_view *view,
 					     const struct upd_subject *subject)
 {
@@ -195,7 +203,8 @@ static struct inj_journal_target *guarded(const struct inj_journal_view *view,
 	return target && (target->flags & INJ_JOURNAL_GUARDED) ? target : NULL;
 }
 
-/* The stop of this target is not, or no longer, ours. Whoever reads the journal after us shall know. */
+/* The stop of this target is not, or no longer, ours. Whoever reads the journal after us shall
+ * know. */
 static void forget_guard(struct upd_run *run, struct inj_journal_target *target,
 			 const struct upd_subject *subject)
 {
@@ -209,7 +218,8 @@ static void respect_others(struct upd_run *run, const struct inj_journal_view *v
 {
 	for (size_t i = 0; i < run->n_subjects; i++) {
 		const struct upd_subject *subject = &run->subjects[i];
-		struct inj_journal_target *target = subject->process ? guarded(view, subject) : NULL;
+		struct inj_journal_target *target =
+			subject->process ? guarded(view, subject) : NULL;
 
 		if (target && inj_guard_is_shared(subject->process))
 			forget_guard(run, target, subject);
@@ -250,14 +260,21 @@ static const struct inj_ledger *own_ledger(const struct inj_journal_view *view,
 {
 	const struct inj_journal_target *target = journal_of(view, subject);
 
-	for (size_t i = 0; target && i < subject->history.n_ledgers; i++)
-		if (subject->history.ledgers[i]->address == target->ledger)
-			return subject->history.ledgers[i];
+	for (size_t i = 0; target && i < subject->history.n_ledgers; i++) {
+		const struct inj_ledger *ledger = subject->history.ledgers[i];
+		const bool is_its_own = memcmp(ledger->record->update_id, view->update_id,
+					       sizeof(view->update_id)) == 0;
+
+		/* After an undone apply another update may have come to the same address. */
+		if (ledger->address == target->ledger && (is_its_own || view->kind != UPD_APPLY))
+			return ledger;
+	}
 	return NULL;
 }
 
 /*
- * A control page without its record: the death came between the first two mappings. Nothing can lead to it.
+ * A control page without its record: the death came between the first two mappings. Nothing can
+ * lead to it.
  */
 static int unmap_lone_controls(struct upd_subject *subject, uint64_t deadline_ns)
 {
@@ -275,7 +292,8 @@ static int unmap_lone_controls(struct upd_subject *subject, uint64_t deadline_ns
 
 		if (!inj_map_is_ours(map) || map->prot != (PROT_READ | PROT_WRITE) ||
 		    map->range.end - map->range.start != INJ_PAGE_BYTES ||
-		    inj_mem_read(subject->process, map->range.start, &control, sizeof(control)) < 0 ||
+		    inj_mem_read(subject->process, map->range.start, &control, sizeof(control)) <
+			    0 ||
 		    control.magic != DSU_CONTROL_MAGIC || control.generation != 0)
 			continue;
 		home = inj_maps_find(subject->maps, control.ledger);
@@ -292,8 +310,8 @@ static int unmap_lone_controls(struct upd_subject *subject, uint64_t deadline_ns
 }
 
 /*
- * What became of the update. Where the journal speaks of this process, only the record of that update counts: an earlier
- * patch that runs is no proof that this one does.
+ * What became of the update. Where the journal speaks of this process, only the record of that
+ * update counts: an earlier patch that runs is no proof that this one does.
  */
 static void tell(struct upd_target *target, const struct inj_journal_view *view,
 		 const struct upd_subject *subject)
@@ -341,7 +359,8 @@ static void recover_one(struct upd_run *run, const struct inj_journal_view *view
 		upd_fill_patches(target, &subject->history);
 }
 
-/* Does the update run in some of its targets and not in others? Then it died between two commits of a decided group. */
+/* Does the update run in some of its targets and not in others? Then it died between two commits of
+ * a decided group. */
 static bool is_torn(const struct upd_run *run, const struct inj_journal_view *view)
 {
 	bool runs = false, rests = false;
@@ -374,7 +393,8 @@ static int prepare_rejoin(const struct inj_journal_view *view, struct upd_subjec
 	return upd_removal_prepare(subject, removal, list);
 }
 
-/* All or none: take it back where it runs. What cannot be taken back in time keeps running, and the report says where. */
+/* All or none: take it back where it runs. What cannot be taken back in time keeps running, and the
+ * report says where. */
 static void rejoin(struct upd_run *run, const struct inj_journal_view *view)
 {
 	INJ_FREE struct upd_removal *removals = calloc(run->n_subjects, sizeof(*removals));
@@ -382,7 +402,8 @@ static void rejoin(struct upd_run *run, const struct inj_journal_view *view)
 	int r = removals && lists ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < run->n_subjects; i++)
-		r = run->subjects[i].code ? 0 : prepare_rejoin(view, &run->subjects[i], &removals[i], &lists[i]);
+		if (run->subjects[i].code == 0)
+			r = prepare_rejoin(view, &run->subjects[i], &removals[i], &lists[i]);
 	if (r == 0)
 		upd_revert_ledgers(run, removals, lists);
 	for (size_t i = 0; removals && lists && i < run->n_subjects; i++) {
@@ -406,6 +427,17 @@ static int take_up_journal(struct upd_run *run)
 				  &run->journal);
 }
 
+/* Its writer may have left what we know nothing of. */
+static void refuse_foreign(struct upd_run *run)
+{
+	struct inj_why why = {};
+
+	inj_refuse(&why, INJ_UNSUPPORTED_PROCESS,
+		   "The journal of this update was written by another version of dsud. Start that "
+		   "version, which settles the update, before this one.");
+	upd_run_fail_all(run, INJ_UNSUPPORTED_PROCESS, &why);
+}
+
 void upd_recover(struct upd_run *run)
 {
 	INJ_CLEANUP(inj_journal_view_deinit) struct inj_journal_view view = {};
@@ -417,10 +449,15 @@ void upd_recover(struct upd_run *run)
 		return;
 	}
 	/* A journal that cannot be read says nothing; the ledgers still do. */
+	if (run->request->journal_fd >= 0 && inj_journal_is_foreign(run->request->journal_fd)) {
+		refuse_foreign(run);
+		return;
+	}
 	if (run->request->journal_fd >= 0 && inj_journal_read(run->request->journal_fd, &view) == 0)
 		r = take_up_journal(run);
 	if (r < 0) {
-		upd_run_fail_all(run, inj_broke(&why, r, "taking up the journal of the update"), &why);
+		inj_broke(&why, r, "taking up the journal of the update");
+		upd_run_fail_all(run, r, &why);
 		return;
 	}
 	respect_others(run, &view);

@@ -131,6 +131,7 @@ static const struct field target_fields[] = {
 	MANY(struct upd_target, phases, n_phases, phase_layout, UPD_REPORT_MAX_PHASES),
 	MANY(struct upd_target, patches, n_patches, patch_layout, UPD_REPORT_MAX_PATCHES),
 	MANY(struct upd_target, threads, n_threads_listed, thread_layout, UPD_REPORT_MAX_THREADS),
+	ONE(struct upd_target, unsettled, FIELD_BOOL),
 };
 static const struct layout target_layout = LAYOUT(struct upd_target, target_fields);
 

@@ -109,6 +109,7 @@ struct upd_target {
 	size_t n_patches;
 	struct upd_thread *threads;      /* stacks */
 	size_t n_threads_listed;
+	bool unsettled;    /* something of the update may be left that only a recovery puts right */
 };
 
 /* Starts as { 0 }. */

@@ -13,6 +13,7 @@
 #include "protocols/fill.h"
 #include "protocols/reader.h"
 #include "protocols/run.h"
+#include "protocols/settled.h"
 
 #define DEFAULT_HOLD_BUDGET_NS 50000000ull
 #define MAX_TARGETS 4096
@@ -147,6 +148,7 @@ static void finish_report(struct upd_run *run)
 		target->held_ns = run->held_ns ? run->held_ns : target->held_ns;
 		target->total_ns = total_ns;
 	}
+	upd_tell_unsettled(run);
 }
 
 int upd_run(const struct upd_request *request, struct upd_report *report)

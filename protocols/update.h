@@ -77,4 +77,10 @@ const char *const *upd_protocols(void);
  */
 bool upd_is_patched(pid_t pid);
 
+/*
+ * Has another version of dsud written this journal, in a format that we do not know? Then only that
+ * version can settle its update: UPD_RECOVER refuses it. Reads a few bytes, trusts nothing.
+ */
+bool upd_journal_is_foreign(int fd);
+
 #endif

@@ -21,6 +21,7 @@
 #include "dsud/registry/journal.h"
 #include "injector/base/cleanup.h"
 #include "injector/base/fault-point.h"
+#include "protocols/update.h"
 
 /* Room for a record of every target of the largest update, with much to spare. */
 #define JOURNAL_BYTES (32u << 10)
@@ -273,6 +274,7 @@ static int read_leftover(const struct dsud_state_dir *dir, const char *targets,
 	leftover->journal_fd = openat(dir->fd, journal, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (leftover->journal_fd < 0)
 		return errno == ENOENT ? -ESTALE : -errno;
+	leftover->is_foreign = upd_journal_is_foreign(leftover->journal_fd);
 	return 0;
 }
 

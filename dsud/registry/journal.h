@@ -47,6 +47,7 @@ void dsud_journal_remove(const struct dsud_state_dir *dir, const uint8_t id[DSUD
 struct dsud_leftover {
 	uint8_t id[DSUD_UPDATE_ID_BYTES];
 	int journal_fd;
+	bool is_foreign;               /* written by another version of dsud: not ours to settle */
 	struct dsud_subject *subjects; /* of those processes that still live */
 	size_t n_subjects;
 };

@@ -75,7 +75,7 @@ static void tell_undone(const struct dsud_update *update, struct upd_target *tar
 	set_text(&target->message, text);
 }
 
-static void add_note(struct upd_target *target, const char *note)
+void dsud_outcome_note(struct upd_target *target, const char *note)
 {
 	char **grown = reallocarray(target->notes, target->n_notes + 1, sizeof(*grown));
 
@@ -105,42 +105,44 @@ static bool is_unsettled(const struct upd_target *target)
 	       target->code != INJ_NO_SUCH_PROCESS && !has_ended(target->pid);
 }
 
-bool dsud_outcome_tell_unsettled(const struct dsud_update *update, struct upd_report *report)
+void dsud_outcome_tell_unsettled(const struct dsud_update *update, struct upd_report *report)
 {
-	bool any = false;
-
 	for (size_t i = 0; i < report->n_targets; i++) {
 		struct upd_target *target = &report->targets[i];
 		INJ_FREE char *text = NULL;
 
-		if (!is_unsettled(target))
+		target->unsettled |= is_unsettled(target);
+		if (!target->unsettled)
 			continue;
-		any = true;
 		/* "Blocked" or "refused" would promise that nothing is left. */
 		target->result = UPD_FAILED;
 		target->code = INJ_INTERNAL;
 		if (asprintf(&text,
 			     "The worker %s, and what it left could not be settled (%s). The "
-			     "journal is kept: start dsud anew to have it tried again, and see "
-			     "'dsuctl status' for what the process carries.",
+			     "journal is kept and dsud tries again; see 'dsuctl status' for what "
+			     "the process carries.",
 			     update->death, target->message ? target->message : "") < 0)
 			text = NULL;
 		else
 			set_text(&target->message, text);
 	}
-	return any;
 }
 
-bool dsud_outcome_is_unfinished(const struct upd_report *ledgers)
+static bool is_unfinished(const struct upd_target *state)
 {
-	for (size_t i = 0; i < ledgers->n_targets; i++)
-		for (size_t n = 0; n < ledgers->targets[i].n_patches; n++) {
-			const char *state = ledgers->targets[i].patches[n].state;
-
-			if (strcmp(state, "active") != 0 && strcmp(state, "reverted") != 0)
-				return true;
-		}
+	for (size_t i = 0; i < state->n_patches; i++)
+		if (strcmp(state->patches[i].state, "staged") == 0 ||
+		    strcmp(state->patches[i].state, "reverting") == 0)
+			return true;
 	return false;
+}
+
+void dsud_outcome_mark_unfinished(struct upd_report *report, const struct upd_report *ledgers)
+{
+	for (size_t i = 0; i < report->n_targets; i++)
+		for (size_t n = 0; n < ledgers->n_targets; n++)
+			if (ledgers->targets[n].pid == report->targets[i].pid)
+				report->targets[i].unsettled |= is_unfinished(&ledgers->targets[n]);
 }
 
 void dsud_outcome_of_recovery(const struct dsud_update *update, struct upd_report *report)
@@ -158,10 +160,18 @@ void dsud_outcome_of_recovery(const struct dsud_update *update, struct upd_repor
 		if (target->code != 0)
 			continue;
 		if (target->result == wanted)
-			add_note(target, note);
+			dsud_outcome_note(target, note);
 		else
 			tell_undone(update, target);
 	}
+}
+
+const struct upd_target *dsud_outcome_unsettled(const struct upd_report *report)
+{
+	for (size_t i = 0; i < report->n_targets; i++)
+		if (report->targets[i].unsettled)
+			return &report->targets[i];
+	return NULL;
 }
 
 enum upd_result dsud_outcome_gravest(const struct upd_report *report)

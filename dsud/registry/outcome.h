@@ -28,13 +28,20 @@ void dsud_outcome_of_recovery(const struct dsud_update *update, struct upd_repor
 
 /*
  * Tell those processes apart that a recovery could not settle: failed, with words that promise
- * nothing about them.
- * report: of the recovery, changed in place. Return: there are some, so the journal is still needed.
+ * nothing about them, and marked as unsettled.
+ * report: of the recovery, changed in place.
  */
-bool dsud_outcome_tell_unsettled(const struct dsud_update *update, struct upd_report *report);
+void dsud_outcome_tell_unsettled(const struct dsud_update *update, struct upd_report *report);
 
-/* Do the ledgers, read after a change, show an update that neither runs nor is taken back? */
-bool dsud_outcome_is_unfinished(const struct upd_report *ledgers);
+/* Mark those processes as unsettled in which the ledgers, read after a change, show an update that
+ * neither runs nor is taken back. */
+void dsud_outcome_mark_unfinished(struct upd_report *report, const struct upd_report *ledgers);
+
+/* Add a note; one that does not fit into memory is left out. */
+void dsud_outcome_note(struct upd_target *target, const char *note);
+
+/* The first target in which something may be left; NULL: none. */
+const struct upd_target *dsud_outcome_unsettled(const struct upd_report *report);
 
 /* The result of the whole: the gravest one. */
 enum upd_result dsud_outcome_gravest(const struct upd_report *report);

@@ -20,13 +20,14 @@
 static int on_pump(sd_event_source *source, void *userdata);
 
 int dsud_registry_init(struct dsud_registry *registry, sd_event *event,
-		       const struct dsud_state_dir *state_dir, uint64_t grace_ns,
+		       const struct dsud_state_dir *state_dir, uint64_t grace_ns, uint64_t retry_ns,
 		       const struct dsud_registry_events *events, void *context)
 {
 	*registry = (struct dsud_registry){
 		.event = event,
 		.state_dir = state_dir,
 		.grace_ns = grace_ns,
+		.retry_ns = retry_ns,
 		.events = events,
 		.context = context,
 	};
@@ -39,6 +40,7 @@ int dsud_registry_init(struct dsud_registry *registry, sd_event *event,
 
 void dsud_registry_deinit(struct dsud_registry *registry)
 {
+	dsud_unsettled_forget(registry);
 	while (registry->first) {
 		struct dsud_update *next = registry->first->next;
 
@@ -255,6 +257,8 @@ int dsud_registry_submit(struct dsud_registry *registry, struct dsud_order *orde
 	struct dsud_update *update = NULL;
 	int r = check_limits(registry, order, why);
 
+	if (r == 0 && dsud_kind_changes(order->kind))
+		r = dsud_unsettled_precede(registry, order, why);
 	if (r == 0)
 		r = make_update(registry, order, &update, why);
 	if (r == 0 && dsud_kind_changes(update->order.kind))
@@ -272,23 +276,19 @@ int dsud_registry_submit(struct dsud_registry *registry, struct dsud_order *orde
 }
 
 int dsud_registry_recover(struct dsud_registry *registry, struct dsud_leftover *leftover,
-			  struct inj_why *why)
+			  unsigned n_tries, struct inj_why *why)
 {
-	struct dsud_order order = {
-		.kind = UPD_RECOVER,
-		.patch_fd = -1,
-		.subjects = INJ_TAKE(leftover->subjects),
-		.n_subjects = leftover->n_subjects,
-	};
+	struct dsud_order order = {.kind = UPD_RECOVER, .patch_fd = -1};
 	struct dsud_update *update = NULL;
 	int r = make_update(registry, &order, &update, why);
 
-	if (r != 0) {
-		dsud_order_deinit(&order);
+	if (r != 0)
 		return r;
-	}
-	memcpy(update->id, leftover->id, sizeof(update->id));
+	update->order.subjects = INJ_TAKE(leftover->subjects);
+	update->order.n_subjects = leftover->n_subjects;
 	update->journal_fd = inj_take_fd(&leftover->journal_fd);
+	update->n_tries = n_tries;
+	memcpy(update->id, leftover->id, sizeof(update->id));
 	snprintf(update->death, sizeof(update->death), "lost its daemon");
 	admit(registry, update);
 	return 0;

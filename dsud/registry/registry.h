@@ -3,6 +3,7 @@
 #define DSUD_REGISTRY_REGISTRY_H
 
 #include "dsud/registry/target.h"
+#include "dsud/registry/unsettled.h"
 #include "dsud/registry/update.h"
 
 /* What others are told. All are set. An update passed here is a listed one. */
@@ -24,10 +25,12 @@ struct dsud_registry {
 	sd_event *event; /* borrowed */
 	const struct dsud_state_dir *state_dir;
 	uint64_t grace_ns;
+	uint64_t retry_ns; /* before what could not be settled is tried again */
 	const struct dsud_registry_events *events;
 	void *context;
 	struct dsud_targets targets;
 	struct dsud_update *first;
+	struct dsud_unsettled *unsettled;
 	uint64_t last_number;
 	uint64_t n_changes; /* settled jobs that may have changed targets */
 	bool stopping;
@@ -35,7 +38,7 @@ struct dsud_registry {
 };
 
 int dsud_registry_init(struct dsud_registry *registry, sd_event *event,
-		       const struct dsud_state_dir *state_dir, uint64_t grace_ns,
+		       const struct dsud_state_dir *state_dir, uint64_t grace_ns, uint64_t retry_ns,
 		       const struct dsud_registry_events *events, void *context);
 void dsud_registry_deinit(struct dsud_registry *registry);
 
@@ -45,16 +48,20 @@ void dsud_registry_deinit(struct dsud_registry *registry);
  * order: taken, also on failure; ret_update: borrowed, valid until it is removed; may be NULL.
  * State: any.
  * Return: 0.
- * Errors: INJ_BUSY (a limit of contract.h is reached, or the daemon is stopping); negative errno,
- *   -ENOSPC when no journal can be made. All with a story.
+ * Errors: INJ_BUSY (a limit of contract.h is reached, or the daemon is stopping); those of
+ *   dsud_unsettled_precede(); negative errno, -ENOSPC when no journal can be made. All with a
+ *   story.
  */
 int dsud_registry_submit(struct dsud_registry *registry, struct dsud_order *order,
 			 struct dsud_update **ret_update, struct inj_why *why);
 
-/* Submit the recovery of what a daemon that died, or a worker that was at its wits' end, has left.
- * leftover: taken. */
+/*
+ * Submit the recovery of what a daemon that died, or an earlier try, has left.
+ * leftover: taken, unless this fails; n_tries: how often this daemon tried before.
+ * Return: 0. Errors: negative errno.
+ */
 int dsud_registry_recover(struct dsud_registry *registry, struct dsud_leftover *leftover,
-			  struct inj_why *why);
+			  unsigned n_tries, struct inj_why *why);
 
 /* A listed update by its number, or NULL. */
 struct dsud_update *dsud_registry_find(const struct dsud_registry *registry, uint64_t number);

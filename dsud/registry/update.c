@@ -2,8 +2,8 @@
 /*
  * Owns the life of one job: queued, running in a worker, recovered by another worker if that one
  * dies, settled. Always holds: every job is settled exactly once; the journal of a job that may
- * have changed something is removed only when its outcome is known from the targets and nothing of
- * it is half done there; a recovery is never cancelled.
+ * have changed something is removed only when it is known from the targets that nothing is left in
+ * them, else unsettled.c takes it over; a recovery is never cancelled.
  */
 #include <errno.h>
 #include <signal.h>
@@ -112,15 +112,68 @@ static void learn_patch_name(struct dsud_update *update, const struct upd_report
 	}
 }
 
+/* One sentence, without its full stop: what is left, and where; target: NULL when that is not
+ * known. */
+static void describe_rest(const struct dsud_update *update, const struct upd_target *target,
+			  char *text, size_t size)
+{
+	const char *patch = target && target->patch[0] ? target->patch : update->patch;
+	const char *cause = update->trouble[0] ? update->trouble : update->death;
+	int pid = target ? (int)target->pid : (int)update->order.subjects[0].pid;
+	int length = (int)strlen(cause);
+
+	while (length > 0 && cause[length - 1] == '.')
+		length--;
+	snprintf(text, size, "something of the %s%s%s may be left in process %d, since %.*s",
+		 patch[0] ? dsud_kind_word(update->order.kind) : "interrupted update",
+		 patch[0] ? " of " : "", patch, pid, length, cause);
+}
+
+/* The journal goes to those who try again. */
+static void keep_for_later(struct dsud_update *update, const struct upd_target *target)
+{
+	const struct dsud_order *order = &update->order;
+	struct dsud_leftover leftover = {
+		.journal_fd = inj_take_fd(&update->journal_fd),
+		.subjects = calloc(order->n_subjects + 1, sizeof(*leftover.subjects)),
+		.n_subjects = order->n_subjects,
+	};
+	unsigned n_tries = order->kind == UPD_RECOVER ? update->n_tries + 1 : 0;
+	char text[1024];
+
+	describe_rest(update, target, text, sizeof(text));
+	memcpy(leftover.id, update->id, sizeof(leftover.id));
+	if (leftover.subjects) {
+		memcpy(leftover.subjects, order->subjects,
+		       order->n_subjects * sizeof(*order->subjects));
+		dsud_unsettled_add(update->registry, &leftover, n_tries, text);
+		return;
+	}
+	dsud_leftover_deinit(&leftover);
+	dsud_log(LOG_ERR, "%s; out of memory: it is left for the next start of dsud", text);
+}
+
+/* Its files are removed only when nothing is left in any target. */
+static void settle_journal(struct dsud_update *update, const struct upd_report *report,
+			   bool keep_journal)
+{
+	const struct upd_target *unsettled = dsud_outcome_unsettled(report);
+
+	if (update->journal_fd < 0)
+		return;
+	if (keep_journal || unsettled) {
+		keep_for_later(update, unsettled);
+		return;
+	}
+	inj_close_guard(&update->journal_fd);
+	update->journal_fd = -1;
+	dsud_journal_remove(update->registry->state_dir, update->id);
+}
+
 /* The outcome stands. keep_journal: nobody could find out what became of the targets. */
 static void settle(struct dsud_update *update, const struct upd_report *report, bool keep_journal)
 {
-	if (update->journal_fd >= 0) {
-		inj_close_guard(&update->journal_fd);
-		update->journal_fd = -1;
-		if (!keep_journal)
-			dsud_journal_remove(update->registry->state_dir, update->id);
-	}
+	settle_journal(update, report, keep_journal);
 	inj_close_guard(&update->order.patch_fd);
 	update->order.patch_fd = -1;
 	learn_patch_name(update, report);
@@ -165,9 +218,8 @@ static void recover_or_give_up(struct dsud_update *update)
 	}
 	snprintf(text, sizeof(text),
 		 "The worker %s, and so did %d more that were to settle its work. What became of "
-		 "the "
-		 "processes is not known: see 'dsuctl status'. The journal is kept in %s, and dsud "
-		 "tries again when it starts anew.",
+		 "the processes is not known: see 'dsuctl status'. The journal is kept in %s, and "
+		 "dsud tries again.",
 		 update->death, MAX_RECOVERIES, update->registry->state_dir->path);
 	dsud_log(LOG_ERR, "update %llu: %s", (unsigned long long)update->number, text);
 	settle_failed(update, INJ_INTERNAL, text, true);
@@ -257,6 +309,8 @@ static void finish_question(struct dsud_update *update, struct upd_report *repor
 	bool scan = update->order.scan;
 	uint64_t changes_seen = update->changes_seen;
 
+	if (kind == UPD_STATUS)
+		dsud_unsettled_tell(registry, &update->order, report);
 	/* This frees the update. The answer is sent before the contents of the report change hands.
 	 */
 	settle(update, report, false);
@@ -270,53 +324,37 @@ static void finish_question(struct dsud_update *update, struct upd_report *repor
 	take_ledgers(registry, report);
 }
 
-static void finish_recovery(struct dsud_update *update, struct upd_report *report)
+/* Words of the worker, before they are put into a longer story. */
+static void note_trouble(struct dsud_update *update, const struct upd_report *report)
 {
-	bool unsettled = dsud_outcome_tell_unsettled(update, report);
+	const struct upd_target *target = dsud_outcome_unsettled(report);
 
-	if (update->order.kind != UPD_RECOVER)
-		dsud_outcome_of_recovery(update, report);
-	settle(update, report, unsettled);
+	for (size_t i = 0; !target && i < report->n_targets; i++)
+		target = report->targets[i].code ? &report->targets[i] : NULL;
+	if (target)
+		snprintf(update->trouble, sizeof(update->trouble), "%s", target->message);
 }
 
-/* The worker told how it ended, but could not take away all that it had made: a recovery goes on
- * with its journal. */
-static void hand_over_journal(struct dsud_update *update)
-{
-	INJ_CLEANUP(dsud_leftover_deinit) struct dsud_leftover leftover = {.journal_fd = -1};
-	const struct dsud_order *order = &update->order;
-	struct inj_why why;
-
-	leftover.subjects = calloc(order->n_subjects, sizeof(*leftover.subjects));
-	if (!leftover.subjects) {
-		dsud_log(LOG_ERR, "out of memory for settling update %llu",
-			 (unsigned long long)update->number);
-		return;
-	}
-	memcpy(leftover.subjects, order->subjects, order->n_subjects * sizeof(*leftover.subjects));
-	leftover.n_subjects = order->n_subjects;
-	memcpy(leftover.id, update->id, sizeof(leftover.id));
-	leftover.journal_fd = inj_take_fd(&update->journal_fd);
-	dsud_log(LOG_WARNING, "update %llu left something half done; settling it",
-		 (unsigned long long)update->number);
-	if (dsud_registry_recover(update->registry, &leftover, &why) != 0)
-		dsud_log(LOG_ERR, "%s", why.text);
-}
+static const char still_unsettled[] =
+	"Something of the update may be left in this process. dsud keeps trying to put it right; "
+	"see 'dsuctl status'.";
 
 static void finish_change(struct dsud_update *update, struct dsud_wire_reader *reader)
 {
 	struct upd_report *report = &reader->reports[DSUD_WIRE_OUTCOME];
 	struct upd_report *ledgers = &reader->reports[DSUD_WIRE_LEDGERS];
-	bool unfinished = dsud_outcome_is_unfinished(ledgers);
 
+	dsud_outcome_mark_unfinished(report, ledgers);
 	take_ledgers(update->registry, ledgers);
-	if (update->recovering) {
-		finish_recovery(update, report);
-		return;
-	}
-	if (unfinished)
-		hand_over_journal(update);
-	settle(update, report, unfinished);
+	note_trouble(update, report);
+	if (update->recovering)
+		dsud_outcome_tell_unsettled(update, report);
+	if (update->recovering && update->order.kind != UPD_RECOVER)
+		dsud_outcome_of_recovery(update, report);
+	for (size_t i = 0; i < report->n_targets; i++)
+		if (report->targets[i].unsettled)
+			dsud_outcome_note(&report->targets[i], still_unsettled);
+	settle(update, report, false);
 }
 
 static void fail_question(struct dsud_update *update)
@@ -408,7 +446,7 @@ static void start_worker(struct dsud_update *update, enum upd_kind kind)
 		return;
 	snprintf(text, sizeof(text), "No worker can be started (%s). Make room for processes%s",
 		 strerrordesc_np(-r) ?: "unknown error",
-		 recover ? "; the journal is kept, and dsud tries again when it starts anew."
+		 recover ? "; the journal is kept, and dsud tries again."
 			 : " and try again; nothing was changed.");
 	dsud_log(LOG_ERR, "update %llu: %s", (unsigned long long)update->number, text);
 	settle_failed(update, INJ_INTERNAL, text, recover);

@@ -51,7 +51,9 @@ struct dsud_update {
 	bool cancel_asked;
 	bool recovering;
 	unsigned n_recoveries;
+	unsigned n_tries;         /* UPD_RECOVER: earlier ones that this daemon made of it */
 	char death[256];          /* how its worker died, "" when none did */
+	char trouble[512];        /* what a worker said of a target in which something is left */
 	int journal_fd;           /* -1: none */
 	struct dsud_worker *worker;
 	uint64_t changes_seen;    /* dsud_registry.n_changes when it started ... */

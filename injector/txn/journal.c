@@ -12,7 +12,8 @@
 
 #include "injector/base/fault-point.h"
 
-#define JOURNAL_MAGIC 0x314c4e524a555344ull /* "DSUJRNL1" */
+#define JOURNAL_MAGIC 0x314c4e524a555344ull /* "DSUJRNL1"; the last character is the version */
+#define MAGIC_BITS 0x00ffffffffffffffull
 
 struct file_header {
 	uint64_t magic;
@@ -162,6 +163,11 @@ void inj_journal_ledger(struct inj_journal *journal, size_t i, inj_addr ledger)
 	journal->targets[i].record.ledger = ledger;
 }
 
+inj_addr inj_journal_ledger_of(const struct inj_journal *journal, size_t i)
+{
+	return journal->targets[i].record.ledger;
+}
+
 int inj_journal_decide(struct inj_journal *journal)
 {
 	journal->header.decided = 1;
@@ -177,12 +183,22 @@ static int get(int fd, void *bytes, size_t length, size_t offset)
 	return n == (ssize_t)length ? 0 : -EBADMSG;
 }
 
+bool inj_journal_is_foreign(int fd)
+{
+	uint64_t magic;
+
+	return get(fd, &magic, sizeof(magic), 0) == 0 && magic != JOURNAL_MAGIC &&
+	       (magic & MAGIC_BITS) == (JOURNAL_MAGIC & MAGIC_BITS);
+}
+
 int inj_journal_read(int fd, struct inj_journal_view *ret)
 {
 	struct inj_journal_view view = {};
 	struct file_header header;
 	int r = get(fd, &header, sizeof(header), 0);
 
+	if (inj_journal_is_foreign(fd))
+		return -EPROTONOSUPPORT;
 	if (r < 0)
 		return r;
 	if (header.magic != JOURNAL_MAGIC || header.checksum != header_sum(&header) ||

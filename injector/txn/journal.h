@@ -58,6 +58,8 @@ int inj_journal_mark(struct inj_journal *journal, size_t i, enum inj_journal_ste
 int inj_journal_set_guarded(struct inj_journal *journal, size_t i, bool guarded);
 /* Which record of target i the update is about. Written with the next mark. */
 void inj_journal_ledger(struct inj_journal *journal, size_t i, inj_addr ledger);
+/* What was said last; 0: not known. */
+inj_addr inj_journal_ledger_of(const struct inj_journal *journal, size_t i);
 /* The group is decided: from here on all targets shall end up changed. Written before the first
  * store. */
 int inj_journal_decide(struct inj_journal *journal);
@@ -71,6 +73,9 @@ struct inj_journal_view {
 	size_t n_targets;
 };
 int inj_journal_read(int fd, struct inj_journal_view *ret);
+/* Has another version of dsud written it, in a format that we do not know? inj_journal_read() says
+ * -EPROTONOSUPPORT then. */
+bool inj_journal_is_foreign(int fd);
 void inj_journal_view_deinit(struct inj_journal_view *view);
 
 #endif

@@ -13,7 +13,7 @@
  *   die SIGNAL      raise it
  *   exit            end without a word
  *   babble          send what is no record
- *   result WORD     refused, blocked, failed instead of success
+ *   result WORD     refused, blocked, unsettled instead of success
  *   functions N     list so many
  */
 #include <errno.h>
@@ -219,6 +219,8 @@ static void obey(struct script *script, const char *command, const char *argumen
 		script->n_functions = (unsigned)atoi(argument);
 	else if (strcmp(command, "result") == 0 && strcmp(argument, "blocked") == 0)
 		end(script, UPD_BLOCKED, INJ_BLOCKED, "thread 1 is inside f");
+	else if (strcmp(command, "result") == 0 && strcmp(argument, "unsettled") == 0)
+		end(script, UPD_FAILED, INJ_INTERNAL, "the site could not be restored.");
 	else if (strcmp(command, "result") == 0)
 		end(script, UPD_REFUSED, INJ_NO_SUCH_SYMBOL, "there is no f");
 	else
@@ -289,6 +291,7 @@ static int report_all(const struct script *script, struct upd_report *report)
 		target->held_ns = 81234;
 		target->total_ns = 4123456;
 		target->result = script->result;
+		target->unsettled = script->result == UPD_FAILED;
 		add_trouble(target, script);
 		add_functions(target, script->n_functions);
 		if (script->request->kind == UPD_STATUS)

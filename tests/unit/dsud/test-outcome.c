@@ -86,16 +86,19 @@ Test(outcome, what_could_not_be_settled_is_no_promise)
 
 	target->code = INJ_PROCESS_GONE;
 	add(&report, 20, UPD_APPLIED);
-	cr_assert_not(dsud_outcome_tell_unsettled(&update, &report));
+	dsud_outcome_tell_unsettled(&update, &report);
+	cr_assert_null(dsud_outcome_unsettled(&report));
 	cr_assert_eq(report.targets[0].result, UPD_GONE);
 	/* Nobody has this number. */
 	target = add(&report, INT32_MAX, UPD_BLOCKED);
 	target->code = INJ_BLOCKED;
-	cr_assert_not(dsud_outcome_tell_unsettled(&update, &report));
+	dsud_outcome_tell_unsettled(&update, &report);
+	cr_assert_null(dsud_outcome_unsettled(&report));
 	cr_assert_eq(target->result, UPD_BLOCKED);
 	target = add(&report, getpid(), UPD_BLOCKED);
 	target->code = INJ_BLOCKED;
-	cr_assert(dsud_outcome_tell_unsettled(&update, &report));
+	dsud_outcome_tell_unsettled(&update, &report);
+	cr_assert_eq(dsud_outcome_unsettled(&report), &report.targets[3]);
 	cr_assert_eq(report.targets[1].result, UPD_APPLIED);
 	cr_assert_eq(report.targets[3].result, UPD_FAILED);
 	cr_assert_eq(report.targets[3].code, INJ_INTERNAL);

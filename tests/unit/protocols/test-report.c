@@ -220,6 +220,7 @@ static void decode_one_string(const char *text, uint32_t length, int expected, c
 	used += 4 * 4;             /* exe, patch, patch_version, protocol */
 	used += 4 + 4 + 8 + 8 + 4 + 4; /* result, attempts, held, total, threads, code */
 	used += 4 + 6 * 4;         /* message and six empty tables */
+	used += 1;                 /* unsettled */
 	cr_assert_eq(upd_report_decode(bytes, used, &back), expected);
 	if (expected == 0)
 		cr_assert_str_eq(back.targets[0].comm, reads);

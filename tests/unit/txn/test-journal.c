@@ -58,7 +58,9 @@ Test(journal, damaged_or_cut_is_refused)
 		if (i >= 40 && i < 64)
 			continue;
 		cr_assert_eq(pwrite(fd, &wrong, 1, (off_t)i), 1);
-		cr_assert_eq(inj_journal_read(fd, &view), -EBADMSG, "byte %zu", i);
+		/* The last character of the magic is the version. */
+		cr_assert_eq(inj_journal_read(fd, &view), i == 7 ? -EPROTONOSUPPORT : -EBADMSG,
+			     "byte %zu", i);
 		cr_assert_eq(pwrite(fd, &bytes[i], 1, (off_t)i), 1);
 	}
 	for (off_t length = sizeof(bytes) - 1; length >= 0; length--) {
