@@ -5,6 +5,7 @@
  */
 #include "protocols/code-map.h"
 
+#include "injector/base/bisect.h"
 #include "injector/process/mem.h"
 
 #define MAX_STUBS (1u << 20)
@@ -138,16 +139,8 @@ void upd_code_map_deinit(struct upd_code_map *map)
 
 static const struct upd_code_stub *find_stub(const struct upd_code_map *map, inj_addr pc)
 {
-	size_t low = 0, high = map->n_stubs;
+	const size_t low = INJ_COUNT_WHILE(map->n_stubs, i, map->stubs[i].range.end <= pc);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (map->stubs[middle].range.end <= pc)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	return low < map->n_stubs && inj_range_has(map->stubs[low].range, pc) ? &map->stubs[low]
 									      : NULL;
 }

@@ -12,6 +12,7 @@
 
 #include "dsud/log.h"
 #include "dsud/registry/target.h"
+#include "injector/base/bisect.h"
 #include "injector/base/cleanup.h"
 
 void dsud_targets_init(struct dsud_targets *targets, sd_event *event,
@@ -44,18 +45,7 @@ void dsud_targets_deinit(struct dsud_targets *targets)
 /* Index of the first entry whose pid is not below. */
 static size_t position_of(const struct dsud_targets *targets, pid_t pid)
 {
-	size_t low = 0;
-	size_t high = targets->n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (targets->list[middle]->pid < pid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return INJ_COUNT_WHILE(targets->n, i, targets->list[i]->pid < pid);
 }
 
 struct dsud_target *dsud_targets_find(const struct dsud_targets *targets, pid_t pid)

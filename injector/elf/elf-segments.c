@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "injector/base/bisect.h"
 #include "injector/base/types.h"
 #include "injector/elf/elf-priv.h"
 
@@ -117,16 +118,8 @@ const Elf64_Phdr *inj_elf_segments(const struct inj_elf *elf, size_t *ret_n)
 /* File bytes from a link-time address to the end of its segment's file part. */
 bool elf_locate(const struct inj_elf *elf, uint64_t vaddr, struct elf_extent *ret)
 {
-	size_t low = 0, high = elf->n_loads;
+	size_t low = INJ_COUNT_WHILE(elf->n_loads, i, elf->loads[i].p_vaddr <= vaddr);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (elf->loads[middle].p_vaddr <= vaddr)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	if (low == 0)
 		return false;
 	const Elf64_Phdr *load = &elf->loads[low - 1];

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "injector/base/bisect.h"
 #include "injector/elf/elf-priv.h"
 
 /* As far as the beginning of a symbol's file is looked for without reading the whole table. */
@@ -247,16 +248,8 @@ static bool find_near_mark(const struct inj_elf *elf, const struct table *table,
 
 static bool find_known_mark(const struct inj_elf *elf, size_t index, struct elf_file_mark *ret)
 {
-	size_t low = 0, high = elf->n_file_marks;
+	size_t low = INJ_COUNT_WHILE(elf->n_file_marks, i, elf->file_marks[i].index <= index);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (elf->file_marks[middle].index <= index)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	if (low == 0)
 		return false;
 	*ret = elf->file_marks[low - 1];

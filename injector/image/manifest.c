@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "injector/base/bisect.h"
 #include "injector/image/patch-priv.h"
 
 /* A manifest section while it is read. */
@@ -401,16 +402,8 @@ static int compare_entries(const void *a, const void *b)
 
 static void set_size(struct inj_replacement **by_entry, size_t n, uint64_t vaddr, uint64_t size)
 {
-	size_t low = 0, high = n;
+	size_t low = INJ_COUNT_WHILE(n, i, by_entry[i]->new_vaddr < vaddr);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (by_entry[middle]->new_vaddr < vaddr)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	/* The first size wins, so a crowd of symbols at one place costs nothing. */
 	for (; low < n && by_entry[low]->new_vaddr == vaddr && !by_entry[low]->new_size; low++)
 		by_entry[low]->new_size = size;

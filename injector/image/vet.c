@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "injector/base/bisect.h"
 #include "injector/image/patch-priv.h"
 
 const Elf64_Phdr *inj_patch_segment_at(const struct inj_elf *elf, uint64_t vaddr, uint64_t bytes)
@@ -419,16 +420,8 @@ int inj_patch_check_relocations(struct inj_patch_file *file, struct inj_why *why
 const struct inj_elf_rela *inj_patch_relocation_for(const struct inj_patch_file *file,
 						    uint64_t vaddr)
 {
-	size_t low = 0, high = file->n_by_place;
+	const size_t low = INJ_COUNT_WHILE(file->n_by_place, i, file->by_place[i]->offset < vaddr);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (file->by_place[middle]->offset < vaddr)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	if (low < file->n_by_place && file->by_place[low]->offset == vaddr)
 		return file->by_place[low];
 	return NULL;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "injector/arch/x86_64/scan.h"
+#include "injector/base/bisect.h"
 
 /* Behind the end of a rel8 jump's reach and its own two bytes. */
 #define SHORT_REACH 144u
@@ -57,17 +58,8 @@ static int compare_functions(const void *a, const void *b)
 /* How many functions begin at or below an address. */
 static size_t count_up_to(const struct inj_arrivals *arrivals, inj_addr address)
 {
-	size_t low = 0, high = arrivals->n_functions;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (arrivals->functions[middle].range.start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return INJ_COUNT_WHILE(arrivals->n_functions, i,
+			       arrivals->functions[i].range.start <= address);
 }
 
 static void append(struct search *search, const struct found *found)

@@ -6,6 +6,7 @@
  * differences from a label). Compilers align such tables to their entries and emit none of more
  * than 4096. Every match counts, whatever the data is meant to be.
  */
+#include "injector/base/bisect.h"
 #include "injector/redirect/flow-priv.h"
 
 #include <stdlib.h>
@@ -35,18 +36,7 @@ static void sort_refers(struct inj_flow_map *map)
 /* The first known address not below `least`; n_refers when there is none. */
 static size_t first_refer(const struct inj_flow_map *map, inj_addr least)
 {
-	size_t low = 0;
-	size_t high = map->n_refers;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (map->refers[middle] < least)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return INJ_COUNT_WHILE(map->n_refers, i, map->refers[i] < least);
 }
 
 static void note_address(const struct inj_text *text, struct inj_flow_map *map, inj_addr label)

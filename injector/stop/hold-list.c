@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "injector/base/bisect.h"
 #include "injector/process/tasks.h"
 #include "injector/stop/hold-priv.h"
 
@@ -33,21 +34,12 @@ void inj_hold_deinit(struct inj_hold *hold)
 /* Index of the first thread whose tid is not below this one. */
 static size_t find_place(const struct inj_hold *hold, pid_t tid)
 {
-	size_t low = 0;
-	size_t high = hold->n_threads;
+	const size_t n = hold->n_threads;
 
 	/* Lists come in ascending order, so the usual place is the end. */
-	if (high > 0 && hold->threads[high - 1].tid < tid)
-		return high;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (hold->threads[middle].tid < tid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	if (n > 0 && hold->threads[n - 1].tid < tid)
+		return n;
+	return INJ_COUNT_WHILE(n, i, hold->threads[i].tid < tid);
 }
 
 static bool is_at(const struct inj_hold *hold, size_t place, pid_t tid)

@@ -13,6 +13,7 @@
 #include <dwarf.h>
 #include <string.h>
 
+#include "injector/base/bisect.h"
 #include "injector/base/clock.h"
 #include "injector/symbol/debug-info.h"
 #include "injector/symbol/debug-priv.h"
@@ -70,17 +71,8 @@ static inj_addr link_time(const struct search *search, const struct inj_debug_fu
 /* Index of the first function at or above an address. */
 static size_t first_from(const struct search *search, Dwarf_Addr address)
 {
-	size_t low = 0, high = search->n_functions;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (link_time(search, search->functions[middle]) < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return INJ_COUNT_WHILE(search->n_functions, i,
+			       link_time(search, search->functions[i]) < address);
 }
 
 /* Room for one more. Return: the grown array, NULL when memory is short: the search remembers

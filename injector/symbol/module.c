@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "injector/base/bisect.h"
 #include "injector/symbol/scan-priv.h"
 
 static int load_gone(const struct inj_process *process, int r, struct inj_why *why)
@@ -31,16 +32,10 @@ static const struct lost_module *find_lost(const struct own_modules *modules, co
 
 static struct own_module *module_at(const struct own_modules *modules, inj_addr address)
 {
-	size_t low = 0, high = modules->public.n_items;
+	struct own_module *const *sorted = modules->by_address;
+	size_t low = INJ_COUNT_WHILE(modules->public.n_items, i,
+				     sorted[i]->public.span.start <= address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (modules->by_address[middle]->public.span.start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	if (low == 0 || !inj_range_has(modules->by_address[low - 1]->public.span, address))
 		return NULL;
 	return modules->by_address[low - 1];

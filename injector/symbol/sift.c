@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "injector/base/bisect.h"
 #include "injector/symbol/symtab-priv.h"
 
 #define MAX_PLACES  256
@@ -66,18 +67,11 @@ static bool find_places(void *context, const uint8_t *bytes, size_t n, uint64_t 
 static bool is_place(const struct sieve *sieve, uint32_t name)
 {
 	const unsigned bit = filter_bit(name);
-	size_t low = 0, high = sieve->n_places;
 
 	if (!(sieve->filter[bit / 64] >> (bit % 64) & 1))
 		return false;
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
+	const size_t low = INJ_COUNT_WHILE(sieve->n_places, i, sieve->places[i] < name);
 
-		if (sieve->places[middle] < name)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	return low < sieve->n_places && sieve->places[low] == name;
 }
 

@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "injector/base/bisect.h"
 #include "injector/symbol/symtab-priv.h"
 
 #define MAX_STEPS 512
@@ -182,17 +183,7 @@ static int place(struct inj_symbol_index *index, uint64_t value)
 /* How many placed symbols start at or below value. */
 static size_t count_up_to(const struct inj_symbol_index *index, uint64_t value)
 {
-	size_t low = 0, high = index->n_placed;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (index->placed[middle].value <= value)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return INJ_COUNT_WHILE(index->n_placed, i, index->placed[i].value <= value);
 }
 
 /* How telling a symbol is; the highest wins. */

@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "injector/base/bisect.h"
 #include "injector/unwind/known.h"
 #include "injector/unwind/walker-priv.h"
 
@@ -82,17 +83,7 @@ void inj_sieve_free(struct inj_sieve *sieve)
 /* Index of the first known function that does not end before an address. */
 static size_t place_of(const struct inj_walker *walker, inj_addr address)
 {
-	size_t low = 0, high = walker->n_known;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (walker->known[middle].code.end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return INJ_COUNT_WHILE(walker->n_known, i, walker->known[i].code.end <= address);
 }
 
 void inj_sieve_learn(struct inj_sieve *sieve, const struct inj_known *known)

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "injector/unwind/stack-place.h"
+#include "injector/base/bisect.h"
 
 enum {
 	MAX_STAT = 4096,
@@ -70,17 +71,9 @@ void inj_stack_map_deinit(struct inj_stack_map *map)
 /* Index of the mapping that holds an address, n_mappings if none does. */
 static size_t find_mapping(const struct inj_stack_map *map, inj_addr address)
 {
-	size_t low = 0, high = map->n_mappings;
+	const size_t low = INJ_COUNT_WHILE(map->n_mappings, i, map->mappings[i].start <= address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (address < map->mappings[middle].start)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return high && inj_range_has(map->mappings[high - 1], address) ? high - 1 : map->n_mappings;
+	return low && inj_range_has(map->mappings[low - 1], address) ? low - 1 : map->n_mappings;
 }
 
 struct inj_range inj_stack_map_at(const struct inj_stack_map *map, inj_addr address)

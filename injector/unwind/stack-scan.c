@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "injector/unwind/stack-scan.h"
+#include "injector/base/bisect.h"
 
 static void add_pages(struct inj_word_filter *filter, struct inj_range range)
 {
@@ -76,17 +77,7 @@ int inj_word_filter_init(struct inj_word_filter *ret, const struct inj_watch *wa
 /* Index of the first watch that starts at or behind the address. */
 static size_t first_from(const struct inj_word_filter *filter, inj_addr address)
 {
-	size_t low = 0, high = filter->n_watches;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (filter->watches[middle].code.start < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return INJ_COUNT_WHILE(filter->n_watches, i, filter->watches[i].code.start < address);
 }
 
 static inj_addr translated(const struct inj_word_filter *filter, inj_addr address)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "injector/base/bisect.h"
 #include "injector/unwind/trampoline.h"
 
 enum {
@@ -270,19 +271,12 @@ static struct inj_fde_entry entry_at(const struct inj_unwind_table *table, size_
 
 static int find_in(const struct inj_unwind_table *table, inj_addr pc, struct inj_cfi *ret)
 {
-	size_t low = 0, high = table->n_search ? table->n_search : table->n_index;
+	const size_t n = table->n_search ? table->n_search : table->n_index;
+	const size_t low = INJ_COUNT_WHILE(n, i, entry_at(table, i).code <= pc);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (pc < entry_at(table, middle).code)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	if (!high)
+	if (!low)
 		return -ENOENT;
-	if (inj_cfi_read(&table->frames, entry_at(table, high - 1).fde, ret))
+	if (inj_cfi_read(&table->frames, entry_at(table, low - 1).fde, ret))
 		return -EBADMSG;
 	return inj_range_has(ret->code, pc) ? 0 : -ENOENT;
 }
@@ -290,35 +284,19 @@ static int find_in(const struct inj_unwind_table *table, inj_addr pc, struct inj
 int inj_unwind_tables_find(const struct inj_unwind_tables *tables, inj_addr pc, struct inj_cfi *ret,
 			   const struct inj_constant **ret_frames)
 {
-	size_t low = 0, high = tables->n_items;
+	const size_t low = INJ_COUNT_WHILE(tables->n_items, i, tables->items[i].code.start <= pc);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (pc < tables->items[middle].code.start)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	if (!high || !inj_range_has(tables->items[high - 1].code, pc))
+	if (!low || !inj_range_has(tables->items[low - 1].code, pc))
 		return -ENOENT;
-	*ret_frames = &tables->items[high - 1].frames;
-	return find_in(&tables->items[high - 1], pc, ret);
+	*ret_frames = &tables->items[low - 1].frames;
+	return find_in(&tables->items[low - 1], pc, ret);
 }
 
 struct inj_bytes inj_unwind_tables_bytes(const struct inj_unwind_tables *tables, inj_addr address)
 {
-	size_t low = 0, high = tables->n_areas;
+	const size_t low = INJ_COUNT_WHILE(tables->n_areas, i, tables->areas[i].address <= address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (address < tables->areas[middle].address)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	const struct inj_constant *area = high ? &tables->areas[high - 1] : NULL;
+	const struct inj_constant *area = low ? &tables->areas[low - 1] : NULL;
 
 	if (!area || address - area->address >= area->n)
 		return (struct inj_bytes){.n = 0};
@@ -342,17 +320,9 @@ bool inj_unwind_tables_trampoline(const struct inj_unwind_tables *tables, inj_ad
 
 bool inj_unwind_tables_code(const struct inj_unwind_tables *tables, inj_addr address)
 {
-	size_t low = 0, high = tables->n_code;
+	const size_t low = INJ_COUNT_WHILE(tables->n_code, i, tables->code[i].start <= address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (address < tables->code[middle].start)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return high && inj_range_has(tables->code[high - 1], address);
+	return low && inj_range_has(tables->code[low - 1], address);
 }
 
 bool inj_unwind_tables_follows_call(const struct inj_unwind_tables *tables, inj_addr address)

@@ -23,6 +23,7 @@
 #include "injector/base/clock.h"
 #include "injector/base/io.h"
 #include "injector/base/types.h"
+#include "tests/support/account.h"
 #include "tests/support/registers.h"
 #include "tests/support/victim.h"
 
@@ -157,30 +158,6 @@ static const struct {
 	FIELD(es, true),     FIELD(fs, true),     FIELD(gs, true),
 };
 
-struct account {
-	size_t n;
-	char *text;
-	size_t size;
-	size_t used;
-};
-
-__attribute__((format(printf, 2, 3))) static void note(struct account *account, const char *format,
-						       ...)
-{
-	va_list arguments;
-
-	account->n++;
-	if (account->used >= account->size)
-		return;
-	va_start(arguments, format);
-
-	int length = vsnprintf(account->text + account->used, account->size - account->used, format,
-			       arguments);
-
-	va_end(arguments);
-	account->used += length > 0 ? (size_t)length : 0;
-}
-
 static void compare(struct account *account, const struct thread *a, const struct thread *b,
 		    bool ran)
 {
@@ -190,16 +167,16 @@ static void compare(struct account *account, const struct thread *a, const struc
 		memcpy(&was, (const char *)&a->general + fields[i].offset, sizeof(was));
 		memcpy(&is, (const char *)&b->general + fields[i].offset, sizeof(is));
 		if (was != is && (!ran || fields[i].kept))
-			note(account, "thread %d: %s %#llx -> %#llx\n", (int)a->tid, fields[i].name,
-			     was, is);
+			account_note(account, "thread %d: %s %#llx -> %#llx\n", (int)a->tid,
+				     fields[i].name, was, is);
 	}
 	if (a->mask != b->mask)
-		note(account, "thread %d: signal mask %#llx -> %#llx\n", (int)a->tid,
+		account_note(account, "thread %d: signal mask %#llx -> %#llx\n", (int)a->tid,
 		     (unsigned long long)a->mask, (unsigned long long)b->mask);
 	for (size_t i = 0; !ran && i < a->n_xstate && i < b->n_xstate; i++)
 		if (a->xstate[i] != b->xstate[i]) {
-			note(account, "thread %d: vector state at %zu: %02x -> %02x\n", (int)a->tid,
-			     i, a->xstate[i], b->xstate[i]);
+			account_note(account, "thread %d: vector state at %zu: %02x -> %02x\n",
+				     (int)a->tid, i, a->xstate[i], b->xstate[i]);
 			break;
 		}
 }
@@ -212,13 +189,13 @@ size_t registers_diff(const struct registers *before, const struct registers *af
 	if (size > 0)
 		buffer[0] = '\0';
 	if (before->n != after->n)
-		note(&account, "%zu threads -> %zu\n", before->n, after->n);
+		account_note(&account, "%zu threads -> %zu\n", before->n, after->n);
 	for (size_t i = 0; i < before->n && i < after->n; i++) {
 		const struct thread *a = &before->threads[i];
 		const struct thread *b = &after->threads[i];
 
 		if (a->tid != b->tid)
-			note(&account, "thread %d -> %d\n", (int)a->tid, (int)b->tid);
+			account_note(&account, "thread %d -> %d\n", (int)a->tid, (int)b->tid);
 		else
 			compare(&account, a, b, main_ran && a->tid == before->pid);
 	}

@@ -17,6 +17,7 @@
 
 #include "injector/base/io.h"
 #include "injector/process/maps.h"
+#include "tests/support/account.h"
 #include "tests/support/snapshot.h"
 
 #define MAPS_MAX_BYTES (64u << 20)
@@ -100,46 +101,27 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot);
 }
 
-/* Differences as they are found. */
-struct account {
-	size_t n;
-	char *text;
-	size_t size;
-	size_t used;
+/* Differences of two snapshots, but for those that are allowed. */
+struct comparison {
+	struct account account;
 	bool (*allowed)(void *context, const struct snapshot_change *change);
 	void *context;
 };
 
-static bool is_allowed(const struct account *account, const struct snapshot_change *change)
+static bool is_allowed(const struct comparison *comparison, const struct snapshot_change *change)
 {
-	return account->allowed && account->allowed(account->context, change);
+	return comparison->allowed && comparison->allowed(comparison->context, change);
 }
 
-__attribute__((format(printf, 2, 3))) static void note(struct account *account, const char *format,
-						       ...)
+static void note_map(struct comparison *comparison, char sign, const struct inj_map *map)
 {
-	va_list arguments;
-
-	account->n++;
-	if (account->used >= account->size)
+	if (is_allowed(comparison, &(struct snapshot_change){sign, map->range, map->name, NULL}))
 		return;
-	va_start(arguments, format);
-
-	int length = vsnprintf(account->text + account->used, account->size - account->used, format,
-			       arguments);
-
-	va_end(arguments);
-	account->used += length > 0 ? (size_t)length : 0;
-}
-
-static void note_map(struct account *account, char sign, const struct inj_map *map)
-{
-	if (is_allowed(account, &(struct snapshot_change){sign, map->range, map->name, NULL}))
-		return;
-	note(account, "%c %lx-%lx %c%c%c%c %lx %x:%x %lu %s\n", sign, map->range.start,
-	     map->range.end, map->prot & PROT_READ ? 'r' : '-', map->prot & PROT_WRITE ? 'w' : '-',
-	     map->prot & PROT_EXEC ? 'x' : '-', map->shared ? 's' : 'p', map->offset,
-	     map->dev_major, map->dev_minor, map->inode, map->name);
+	account_note(&comparison->account, "%c %lx-%lx %c%c%c%c %lx %x:%x %lu %s\n", sign,
+		     map->range.start, map->range.end, map->prot & PROT_READ ? 'r' : '-',
+		     map->prot & PROT_WRITE ? 'w' : '-', map->prot & PROT_EXEC ? 'x' : '-',
+		     map->shared ? 's' : 'p', map->offset, map->dev_major, map->dev_minor,
+		     map->inode, map->name);
 }
 
 static bool ignored(const struct inj_map *map, unsigned options)
@@ -165,7 +147,7 @@ static bool same_map(const struct inj_map *a, const struct inj_map *b, unsigned 
 }
 
 /* One line for each run of changed bytes, the start of it shown. */
-static void compare_code(struct account *account, const struct inj_map *map,
+static void compare_code(struct comparison *comparison, const struct inj_map *map,
 			 const unsigned char *before, const unsigned char *after, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
@@ -184,24 +166,24 @@ static void compare_code(struct account *account, const struct inj_map *map,
 			snprintf(is + at * 3, 4, " %02x", after[i]);
 		}
 		change.range = (struct inj_range){map->range.start + start, map->range.start + i};
-		if (!is_allowed(account, &change))
-			note(account, "~ %lx (%s) %zu bytes:%s ->%s\n", change.range.start,
-			     map->name, i - start, was, is);
+		if (!is_allowed(comparison, &change))
+			account_note(&comparison->account, "~ %lx (%s) %zu bytes:%s ->%s\n",
+				     change.range.start, map->name, i - start, was, is);
 	}
 }
 
-static void compare_pair(struct account *account, const struct snapshot *before, size_t i,
+static void compare_pair(struct comparison *comparison, const struct snapshot *before, size_t i,
 			 const struct snapshot *after, size_t k)
 {
 	const struct inj_map *map = &before->maps->items[i];
 	const struct inj_map *now = &after->maps->items[k];
 
 	if (before->errors[i] != after->errors[k])
-		note(account, "~ %lx (%s) readable: errno %d -> %d\n", map->range.start, map->name,
-		     before->errors[i], after->errors[k]);
+		account_note(&comparison->account, "~ %lx (%s) readable: errno %d -> %d\n",
+			     map->range.start, map->name, before->errors[i], after->errors[k]);
 	else if (before->code[i] && after->code[k] &&
 		 map->range.end - map->range.start == now->range.end - now->range.start)
-		compare_code(account, map, before->code[i], after->code[k],
+		compare_code(comparison, map, before->code[i], after->code[k],
 			     map->range.end - map->range.start);
 }
 
@@ -223,8 +205,11 @@ size_t snapshot_diff_but(const struct snapshot *before, const struct snapshot *a
 			 bool (*allowed)(void *context, const struct snapshot_change *change),
 			 void *context, char *buffer, size_t size)
 {
-	struct account account = {
-		.text = buffer, .size = size, .allowed = allowed, .context = context};
+	struct comparison comparison = {
+		.account = {.text = buffer, .size = size},
+		.allowed = allowed,
+		.context = context,
+	};
 	size_t i = 0, k = 0;
 
 	if (size > 0)
@@ -238,14 +223,14 @@ size_t snapshot_diff_but(const struct snapshot *before, const struct snapshot *a
 		const struct inj_map *b = k < after->maps->n_items ? &after->maps->items[k] : NULL;
 
 		if (!a && !b)
-			return account.n;
+			return comparison.account.n;
 		if (a && b && same_map(a, b, options)) {
-			compare_pair(&account, before, i++, after, k++);
+			compare_pair(&comparison, before, i++, after, k++);
 		} else if (!b || (a && a->range.start <= b->range.start)) {
-			note_map(&account, '-', a);
+			note_map(&comparison, '-', a);
 			i++;
 		} else {
-			note_map(&account, '+', b);
+			note_map(&comparison, '+', b);
 			k++;
 		}
 	}
