@@ -278,7 +278,8 @@ int ctl_client_append_options(sd_bus_message *call, const struct ctl_options *op
 {
 	int r = sd_bus_message_open_container(call, SD_BUS_TYPE_ARRAY, "{sv}");
 
-	/* The daemon takes no 0; the least that it takes is over before anything can happen, too. */
+	/* The daemon takes no 0; the least that it takes is over before anything can happen,
+	 * too. */
 	if (r >= 0 && with_timeout)
 		r = sd_bus_message_append(call, "{sv}", DSUD_OPTION_TIMEOUT, "t",
 					  options->timeout_usec ? options->timeout_usec : 1);

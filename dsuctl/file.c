@@ -2,8 +2,9 @@
 /*
  * Patch files as the operator names them. dsuctl opens them with the operator's own rights and
  * hands the descriptor on, so the daemon never opens a path on somebody's behalf. What is handed on
- * is a copy in memory: the file may lie where reading waits for another host, and that wait is ours,
- * not the daemon's. Refuses what is no regular file: reading a pipe or a device could block for ever.
+ * is a copy in memory: the file may lie where reading waits for another host, and that wait is
+ * ours, not the daemon's. Refuses what is no regular file: reading a pipe or a device could block
+ * for ever.
  */
 #include "dsuctl/file.h"
 
@@ -23,7 +24,7 @@
 static int fail(const struct ctl_options *options, const char *list, const char *path, int err)
 {
 	if (err == EACCES || err == EPERM)
-		return ctl_fail(options, list, CTL_ERROR_NOT_ALLOWED, 
+		return ctl_fail(options, list, CTL_ERROR_NOT_ALLOWED,
 				"May not read the patch %s: %s.", path, strerror(err));
 	return ctl_fail(options, list, CTL_ERROR_NO_FILE, "Cannot open the patch %s: %s.", path,
 			strerror(err));

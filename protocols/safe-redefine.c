@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The update protocol `safe-redefine`, as Opus and Ksplice know it: all functions of a patch are replaced at one moment at
- * which none of them is on any stack of any thread of any target.
+ * The update protocol `safe-redefine`, as Opus and Ksplice know it: all functions of a patch are
+ * replaced at one moment at which none of them is on any stack of any thread of any target.
  *
- * Everything is planned before anything is touched, and staged before anything is held. Under the one hold that finds all
- * stacks clear the redirects are written, still inert, and each target is committed with one store. A failure before the
- * first store leaves all targets as they were.
+ * Everything is planned before anything is touched, and staged before anything is held. Under the
+ * one hold that finds all stacks clear the redirects are written, still inert, and each target is
+ * committed with one store. A failure before the first store leaves all targets as they were.
  */
 #include <string.h>
 #include <time.h>
@@ -27,7 +27,8 @@
 /* A program that maps and unmaps all the time takes a chosen address in about every second try. */
 #define MAX_PLANS 32
 
-/* Plan every target; all refusals of all targets are found, not only the first. Return: 0 or the first code. */
+/* Plan every target; all refusals of all targets are found, not only the first. Return: 0 or the
+ * first code. */
 static int plan_all(struct upd_run *run)
 {
 	for (size_t i = 0; i < run->n_subjects; i++) {
@@ -94,7 +95,8 @@ static int stage_all(struct upd_run *run)
 	return r;
 }
 
-/* A thread may stand in a return pad or have one below it, so nothing is unmapped without a look at all stacks. */
+/* A thread may stand in a return pad or have one below it, so nothing is unmapped without a look at
+ * all stacks. */
 static void undo_one(struct upd_run *run, struct upd_subject *subject)
 {
 	run->deadline_ns = inj_now_ns() + UNDO_NS;
@@ -140,7 +142,8 @@ static int watch_changes(const struct upd_subject *subject, struct upd_watch_lis
 		r = upd_watch_add(list, code, (unsigned)i, true);
 		for (size_t j = 0; r == 0 && j < sheet->n_parts; j++)
 			if (subject->blueprint->parts[j].site == i)
-				r = upd_watch_add(list, subject->blueprint->parts[j].code, (unsigned)i, false);
+				r = upd_watch_add(list, subject->blueprint->parts[j].code,
+						  (unsigned)i, false);
 	}
 	upd_watch_seal(list);
 	return r;
@@ -173,7 +176,8 @@ static void prepare_copies(const struct inj_ledger *ledger, struct prepared *pre
 	}
 }
 
-static int prepare_writes(struct upd_subject *subject, struct prepared *prepared, struct inj_why *why)
+static int prepare_writes(struct upd_subject *subject, struct prepared *prepared,
+			  struct inj_why *why)
 {
 	const struct upd_blueprint *blueprint = subject->blueprint;
 	const struct inj_ledger *ledger = blueprint->record;
@@ -214,7 +218,8 @@ static uint64_t wall_clock_ns(void)
 static int check_same_program(struct upd_subject *subject)
 {
 	struct inj_why why = {};
-	int r = upd_subject_check_program(subject, subject->blueprint->control, subject->blueprint->ledger, &why);
+	int r = upd_subject_check_program(subject, subject->blueprint->control,
+					  subject->blueprint->ledger, &why);
 
 	return r == 0 ? 0 : upd_subject_fail(subject, r, &why);
 }
@@ -274,14 +279,16 @@ static int decide(struct upd_run *run)
 	int r = inj_journal_decide(run->journal);
 
 	if (r < 0)
-		upd_run_fail_all(run, inj_broke(&why, r, "writing the journal of the update"), &why);
+		upd_run_fail_all(run, inj_broke(&why, r, "writing the journal of the update"),
+				 &why);
 	return r;
 }
 
 static bool ready(const struct upd_run *run, size_t i, const struct inj_hold *hold,
 		  struct inj_why *why)
 {
-	return !run->subjects[i].blueprint->needs_guard || !inj_guard_must_wait(run->tracer, hold, why);
+	return !run->subjects[i].blueprint->needs_guard ||
+	       !inj_guard_must_wait(run->tracer, hold, why);
 }
 
 static int act(struct upd_run *run, const struct inj_hold *holds)

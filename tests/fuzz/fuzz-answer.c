@@ -60,7 +60,8 @@ static void print(json_t *answer)
 	FILE *stream = open_memstream(&text, &length);
 	json_t *again;
 
-	if (!document || !stream || ctl_json_print(stream, CTL_JSON_SHORT, document) < 0 || fclose(stream) != 0)
+	if (!document || !stream || ctl_json_print(stream, CTL_JSON_SHORT, document) < 0 ||
+	    fclose(stream) != 0)
 		abort();
 	again = json_loadb(text, length, JSON_DECODE_ANY, NULL);
 	if (!again || !json_equal(again, document))

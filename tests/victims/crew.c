@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * crew: four threads, each of which takes questions, so that there is an answer as long as one of them runs. value() adds
+ * crew: four threads, each of which takes questions, so that there is an answer as long as one of
+ *   them runs. value() adds
  * 1. Questions, a line each, of which every thread may get the next:
  *   value      value(0), asked of it a hundred times: -1 when the answers differed
  *   fork       pid of a new child
- *   child      the same as `value`, of the last child; checks its memory and its threads, too: -2 when they are not whole
+ *   child      the same as `value`, of the last child; checks its memory and its threads, too:
+ *              -2 when they are not whole
  *   end-child  its status when its input is closed
  *   exec       the program becomes another copy of itself, which says "ready"
  *   exit       ends the process with status 7

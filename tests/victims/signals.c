@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * signals [PAUSE_US]: counts what arrives. Real-time signals SIGRTMIN carry the values 1, 2, 3 ...
- * from one sender; a timer sends SIGALRM a thousand times a second to the process; children come and
- * go, one every PAUSE_US microseconds (default 2000; 0: as fast as can be).
+ * from one sender; a timer sends SIGALRM a thousand times a second to the process; children come
+ * and go, one every PAUSE_US microseconds (default 2000; 0: as fast as can be).
  * One thread sleeps in epoll_wait, one computes, the main thread takes the signals in between.
  * Questions:
  *   queued    number of SIGRTMIN that came
@@ -94,7 +94,8 @@ static void handle(int signal, void (*handler)(int, siginfo_t *, void *))
 	sigaction(signal, &action, NULL);
 }
 
-/* Threads inherit it: a new one that took a signal before it could block it would be out of order. */
+/* Threads inherit it: a new one that took a signal before it could block it would be out of
+ * order. */
 static void set_all_blocked(bool blocked)
 {
 	sigset_t all;

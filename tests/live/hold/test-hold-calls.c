@@ -73,8 +73,8 @@ Test(hold_calls, none_returns_early)
 }
 
 /*
- * Somebody in the same hold never stops, and the budget is over before these threads were looked at,
- * who are on their way to a stop: they are not let go before they have arrived.
+ * Somebody in the same hold never stops, and the budget is over before these threads were looked
+ * at, who are on their way to a stop: they are not let go before they have arrived.
  */
 Test(hold_calls, none_returns_early_when_holds_are_given_up)
 {

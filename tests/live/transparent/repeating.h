@@ -23,7 +23,8 @@ static inline bool is_set_to_yes(const char *variable)
 	return value && strcmp(value, "yes") == 0;
 }
 
-/* n as the promise has it; a tenth of it when all should go quickly, ten times as much in a soak. */
+/* n as the promise has it; a tenth of it when all should go quickly, ten times as much in a
+ * soak. */
 static inline unsigned times(unsigned n)
 {
 	return is_set_to_yes("DSU_SOAK") ? 10 * n : is_set_to_yes("DSU_QUICK") ? n / 10 : n;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Things that happen to a target from outside or by its own doing in the middle of an update, at every step of it: the
- * worker stands still behind the step while they happen. Signals, children, another program, the end. Afterwards the
- * update is done, or there is a clear answer, and the target is what it would be without us.
+ * Things that happen to a target from outside or by its own doing in the middle of an update, at
+ * every step of it: the worker stands still behind the step while they happen. Signals, children,
+ * another program, the end. Afterwards the update is done, or there is a clear answer, and the
+ * target is what it would be without us.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -133,7 +134,8 @@ static const char *value_after(const struct scene *scene)
 	return (scene->kind == UPD_APPLY) == is_done(scene) ? "1000" : "1";
 }
 
-/* Whatever was disturbed: the target does what the answer says, and goes there and back once more. */
+/* Whatever was disturbed: the target does what the answer says, and goes there and back once
+ * more. */
 static void expect_whole(struct scene *scene)
 {
 	UPDATE update = {};
@@ -227,16 +229,19 @@ static bool answers_now(const struct scene *scene)
 	return poll(&poller, 1, 100) > 0;
 }
 
-/* A child forked at any moment is whole: its code, its memory, its threads, and what `status` says of it. */
+/* A child forked at any moment is whole: its code, its memory, its threads, and what `status` says
+ * of it. */
 static void examine_child(struct scene *scene, pid_t child)
 {
 	UPDATE update = {};
 	const struct upd_target *status = update_status(&update, child);
-	const bool active = status->n_patches == 1 && strcmp(status->patches[0].state, "active") == 0;
+	const bool active =
+		status->n_patches == 1 && strcmp(status->patches[0].state, "active") == 0;
 
 	cr_expect_eq(status->code, 0, "%s: %s", scene->place, status->message);
-	cr_expect_str_eq(victim_ask(scene->victim, "child"), active ? "1000" : "1", "%s: status: %s",
-			 scene->place, status->n_patches ? status->patches[0].state : "nothing");
+	cr_expect_str_eq(victim_ask(scene->victim, "child"), active ? "1000" : "1",
+			 "%s: status: %s", scene->place,
+			 status->n_patches ? status->patches[0].state : "nothing");
 	if (active) {
 		expect_result(update_revert(&update, ID, child), UPD_REVERTED);
 		victim_expect(scene->victim, "child", "1");
@@ -292,9 +297,9 @@ static const struct happening {
 	void (*happen)(struct scene *scene);
 	bool stopped; /* before the update begins */
 } happenings[] = {
-	{ "SIGSTOP", stop, false },	 { "SIGCONT", go_on, true },   { "SIGTERM", terminate, false },
-	{ "SIGKILL", slay, false },	 { "exit", leave, false },     { "fork", have_child, false },
-	{ "exec", become, false },
+	{"SIGSTOP", stop, false}, {"SIGCONT", go_on, true}, {"SIGTERM", terminate, false},
+	{"SIGKILL", slay, false}, {"exit", leave, false},   {"fork", have_child, false},
+	{"exec", become, false},
 };
 
 struct road {
@@ -337,12 +342,13 @@ ParameterizedTest(struct road *road, phases, at_every_step)
 	size_t n = 0, pass;
 
 	need_root();
-	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-		       0);
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
 	cr_assert_neq(outcome, MAP_FAILED);
 	trace(road->kind, &points);
 	for (size_t i = 0; i < points.n; i++)
-		for (size_t turn = 0; (pass = choose_pass(points.items[i].n_passes, PASSES, turn)); turn++)
+		for (size_t turn = 0; (pass = choose_pass(points.items[i].n_passes, PASSES, turn));
+		     turn++)
 			n += happen_at(road, points.items[i].name, pass);
 	cr_log_info("%s: %zu points, %zu times", happenings[road->happening].name, points.n, n);
 	cr_assert_geq(n, points.n);

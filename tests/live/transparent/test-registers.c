@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A thousand updates of programs whose threads have known values in all their registers (the widest vector registers of
- * this CPU, mask and x87 registers, flags, the red zone), in errno, and in what the kernel keeps for them (signal mask,
- * alternate stack, robust list, rseq area, name, bases): while they compute, and while they wait in system calls.
+ * A thousand updates of programs whose threads have known values in all their registers (the widest
+ * vector registers of this CPU, mask and x87 registers, flags, the red zone), in errno, and in what
+ * the kernel keeps for them (signal mask, alternate stack, robust list, rseq area, name, bases):
+ * while they compute, and while they wait in system calls.
  */
 #include "tests/live/transparent/repeating.h"
 

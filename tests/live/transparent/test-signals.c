@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Signals that arrive all the time while a program is updated again and again: a thousand SIGALRM a second, children that
- * end as fast as they can be made, real-time signals with values. None is lost, doubled, put out of order, or told with
- * other facts, and calls are interrupted by none but handlers.
+ * Signals that arrive all the time while a program is updated again and again: a thousand SIGALRM a
+ * second, children that end as fast as they can be made, real-time signals with values. None is
+ * lost, doubled, put out of order, or told with other facts, and calls are interrupted by none but
+ * handlers.
  */
 #include <pthread.h>
 #include <signal.h>

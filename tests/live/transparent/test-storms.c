@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Programs that make threads, children or other programs as fast as they can, or that become another program or end, in
- * the middle of updates: each update is done, or there is a clear answer; whatever they make is whole, and has one of
- * the two versions.
+ * Programs that make threads, children or other programs as fast as they can, or that become
+ * another program or end, in
+ * the middle of updates: each update is done, or there is a clear answer; whatever they make is
+ * whole, and has one of the two versions.
  */
 #include <criterion/parameterized.h>
 #include <sys/wait.h>
@@ -139,7 +140,8 @@ ParameterizedTest(struct change *change, storms, other_programs_and_ends)
 		if (strcmp(victim_ask(victim, "version"), "2") == 0) {
 			UPDATE update = {};
 
-			expect_result(update_revert(&update, VERSION_ID, victim->pid), UPD_REVERTED);
+			expect_result(update_revert(&update, VERSION_ID, victim->pid),
+				      UPD_REVERTED);
 		}
 		update_twice(victim);
 		victim_expect(victim, "failed", "0");
