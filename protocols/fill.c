@@ -117,6 +117,14 @@ void upd_fill_ledger(struct upd_target *target, const struct inj_ledger *ledger)
 	fill_sites(&target->functions, &target->n_functions, ledger);
 }
 
+void upd_fill_note(struct upd_target *target, const char *text)
+{
+	char **note = grow(&target->notes, &target->n_notes, sizeof(*note));
+
+	if (note)
+		upd_fill_string(note, text);
+}
+
 void upd_fill_blueprint(struct upd_target *target, const struct upd_blueprint *blueprint)
 {
 	const char *note = blueprint->notes;
@@ -127,12 +135,8 @@ void upd_fill_blueprint(struct upd_target *target, const struct upd_blueprint *b
 	upd_fill_string(&target->patch_version,
 			inj_ledger_string(blueprint->record, record->patch_version));
 	fill_sites(&target->functions, &target->n_functions, blueprint->record);
-	for (; note < end && target->n_notes < UPD_REPORT_MAX_NOTES; note += strlen(note) + 1) {
-		char **text = grow(&target->notes, &target->n_notes, sizeof(*text));
-
-		if (text)
-			upd_fill_string(text, note);
-	}
+	for (; note < end && target->n_notes < UPD_REPORT_MAX_NOTES; note += strlen(note) + 1)
+		upd_fill_note(target, note);
 }
 
 static const char *state_of(const struct inj_ledger *ledger)

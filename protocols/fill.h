@@ -26,6 +26,8 @@ void upd_fill_phase(struct upd_target *target, const char *name, uint64_t ns);
 void upd_fill_blockers(struct upd_target *target, const struct inj_process *process,
 		       const struct inj_activity *activity, const char *const *names,
 		       size_t n_names);
+/* One more note. */
+void upd_fill_note(struct upd_target *target, const char *text);
 /* Patch and functions of a blueprint, with its notes. */
 void upd_fill_blueprint(struct upd_target *target, const struct upd_blueprint *blueprint);
 /* Patch and functions of one ledger. */

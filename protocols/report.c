@@ -182,6 +182,12 @@ void upd_report_deinit(struct upd_report *report)
 		clear_object(&report_layout, report);
 }
 
+void upd_report_keep_patches(struct upd_target *target, size_t n)
+{
+	while (target->n_patches > n)
+		clear_object(&patch_layout, &target->patches[--target->n_patches]);
+}
+
 struct upd_target *upd_report_add(struct upd_report *report, pid_t pid)
 {
 	struct upd_target fresh = {.pid = pid};

@@ -128,6 +128,13 @@ struct upd_report {
 struct upd_target *upd_report_add(struct upd_report *report, pid_t pid);
 
 /*
+ * Drop the last patches of a target.
+ * n: so many stay; nothing happens when there are no more.
+ * State: none. Return: nothing. Errors: none.
+ */
+void upd_report_keep_patches(struct upd_target *target, size_t n);
+
+/*
  * Free everything below a report and leave it empty; NULL and half-filled ones are fine.
  */
 void upd_report_deinit(struct upd_report *report);

@@ -95,6 +95,11 @@ static void carry_through(struct upd_run *run)
 		upd_run_fail_all(run, r, &why);
 		return;
 	}
+	/* This one looks at one after the other. */
+	if (run->request->kind == UPD_STATUS) {
+		upd_status(run);
+		return;
+	}
 	for (size_t i = 0; i < run->n_subjects; i++) {
 		struct upd_subject *subject = &run->subjects[i];
 
@@ -120,7 +125,7 @@ static void carry_through(struct upd_run *run)
 	case UPD_REVERT: upd_revert(run); break;
 	case UPD_CHECK: upd_check(run); break;
 	case UPD_STACKS: upd_stacks(run); break;
-	case UPD_STATUS: upd_status(run); break;
+	case UPD_STATUS: break;
 	case UPD_RECOVER: upd_recover(run); break;
 	}
 }

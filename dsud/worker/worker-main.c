@@ -20,6 +20,7 @@
 #include "dsud/worker/rights.h"
 #include "dsud/worker/worker.h"
 #include "injector/base/cleanup.h"
+#include "injector/base/clock.h"
 
 /* Beyond the time after which the daemon would have killed it. */
 #define ALARM_SLACK_SECONDS 5
@@ -162,15 +163,19 @@ static int send_report(int channel_fd, enum dsud_wire_stream stream, struct upd_
 	return dsud_wire_send_report(channel_fd, stream, report);
 }
 
-/* Every process but our own that carries a ledger. */
-static pid_t *find_patched(size_t *ret_n)
+/*
+ * Every process but our own that carries a ledger. Whoever makes very many, or very large ones,
+ * shall not keep us from telling what was found until then.
+ */
+static pid_t *find_patched(uint64_t deadline_ns, size_t *ret_n)
 {
 	INJ_CLEANUP(inj_dir_guard) DIR *proc = opendir("/proc");
 	pid_t *pids = calloc(UPD_REPORT_MAX_TARGETS, sizeof(*pids));
 	struct dirent *entry;
 	size_t n = 0;
 
-	while (proc && pids && n < UPD_REPORT_MAX_TARGETS && (entry = readdir(proc))) {
+	while (proc && pids && n < UPD_REPORT_MAX_TARGETS && inj_now_ns() < deadline_ns &&
+	       (entry = readdir(proc))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
 		if (pid > 0 && pid != getpid() && pid != getppid() && upd_is_patched(pid))
@@ -183,7 +188,7 @@ static pid_t *find_patched(size_t *ret_n)
 static pid_t *list_pids(const struct dsud_job *job, size_t *ret_n)
 {
 	if (job->scan)
-		return find_patched(ret_n);
+		return find_patched(inj_now_ns() + job->timeout_ns / 2, ret_n);
 
 	pid_t *pids = calloc(job->n_subjects + 1, sizeof(*pids));
 

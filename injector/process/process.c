@@ -166,11 +166,10 @@ static int await_settled(struct inj_process *process, struct inj_stat *stat,
 	return r;
 }
 
-int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why)
+static int find(pid_t pid, struct inj_process **ret, struct inj_stat *ret_stat,
+		struct inj_status *ret_status, struct inj_why *why)
 {
 	INJ_CLEANUP(inj_process_guard) struct inj_process *process = NULL;
-	struct inj_stat stat;
-	struct inj_status status;
 
 	if (pid <= 0)
 		return refuse_missing(pid, why);
@@ -183,21 +182,43 @@ int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why)
 	if (process->proc_fd < 0)
 		return failed(pid, process->proc_fd, "open /proc of", why);
 
-	int r = await_settled(process, &stat, &status);
+	int r = await_settled(process, ret_stat, ret_status);
 
 	if (r < 0)
 		return failed(pid, r, "read /proc of", why);
-	if (status.tgid != pid) {
+	if (ret_status->tgid != pid) {
 		r = inj_refuse(why, INJ_NO_SUCH_PROCESS,
 			       "%d is a thread (%s) of process %d, not a process; name %d instead",
-			       (int)pid, process->comm, (int)status.tgid, (int)status.tgid);
+			       (int)pid, process->comm, (int)ret_status->tgid,
+			       (int)ret_status->tgid);
 		if (why)
-			why->pid = status.tgid;
+			why->pid = ret_status->tgid;
 		return r;
 	}
 	r = pin(process);
 	if (r < 0)
 		return failed(pid, r, "pin", why);
+	*ret = INJ_TAKE(process);
+	return 0;
+}
+
+int inj_process_look(pid_t pid, struct inj_process **ret, struct inj_why *why)
+{
+	struct inj_stat stat;
+	struct inj_status status;
+
+	return find(pid, ret, &stat, &status, why);
+}
+
+int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why)
+{
+	INJ_CLEANUP(inj_process_guard) struct inj_process *process = NULL;
+	struct inj_stat stat;
+	struct inj_status status;
+	int r = find(pid, &process, &stat, &status, why);
+
+	if (r != 0)
+		return r;
 	r = inj_support_check(process, &stat, &status, why);
 	if (r != 0)
 		return r;

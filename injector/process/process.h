@@ -54,6 +54,12 @@ struct inj_process {
 int inj_process_open(pid_t pid, struct inj_process **ret, struct inj_why *why);
 
 /*
+ * The same for a process that is only looked at: of any kind, traced or not.
+ * Errors: INJ_NO_SUCH_PROCESS; negative errno.
+ */
+int inj_process_look(pid_t pid, struct inj_process **ret, struct inj_why *why);
+
+/*
  * Let go of a process; it is not touched.
  * process: NULL is fine. State: any. Return: nothing. Errors: none. Source: none.
  */

@@ -12,6 +12,8 @@
  *   strings          all names of 16384 sites are one string of 12 MiB
  *   candidates       3000 mappings of 16 MiB that look like records
  *   crowd            5000 sound records
+ *   dozens           1500 of them
+ *   heavy            three of them, of 13 MiB each
  *   frames           unwind tables of 480 MiB, three times
  *   control FILE     the control page is a shared mapping of a file that this program may only read
  *   text             the control page is in the program's own code
@@ -277,6 +279,34 @@ static void crowd(const char *unused)
 	}
 }
 
+/* As large as a sound one can be. */
+static void heavy(const char *unused)
+{
+	for (int i = 0; i < 3; i++) {
+		struct forgery made = begin_named("forged", 16 * MIB);
+		struct dsu_ledger_site *sites;
+		char name[600];
+
+		add_areas(&made, 3);
+		sites = add_sites(&made, 16384);
+		memset(name, 'x', sizeof(name) - 1);
+		name[sizeof(name) - 1] = '\0';
+		for (size_t j = 0; j < 16384; j++)
+			sites[j].name = add_string(&made, name);
+		publish(&made, 1, DSU_PHASE_ACTIVE);
+	}
+}
+
+static void dozens(const char *unused)
+{
+	for (int i = 0; i < 1500; i++) {
+		struct forgery made = begin_named("forged", PAGE);
+
+		add_areas(&made, 3);
+		publish(&made, 1, DSU_PHASE_ACTIVE);
+	}
+}
+
 static void frames(const char *unused)
 {
 	for (int i = 0; i < 3; i++) {
@@ -349,6 +379,7 @@ static const struct {
 	{"plain", plain},       {"checksum", checksum},     {"version", version},
 	{"counts", counts},     {"strings", strings},       {"candidates", candidates},
 	{"crowd", crowd},       {"frames", frames},         {"control", control},
+	{"dozens", dozens},    {"heavy", heavy},
 	{"text", text},         {"escapes", escapes},
 };
 

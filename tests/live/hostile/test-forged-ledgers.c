@@ -181,3 +181,44 @@ Test(forged, a_file_that_the_target_may_not_write_is_not_written_for_it)
 	cr_assert_arr_eq(before, after, sizeof(after));
 	unlink(path);
 }
+
+/* Each forger has its share of the report, whatever it carries; who is honest is told about. */
+Test(forged, forgers_hide_nobody)
+{
+	static const char *const kinds[] = {"heavy", "heavy", "heavy", "dozens", "crowd"};
+	VICTIM honest = NULL;
+	struct victim *forgers[INJ_ARRAY_LENGTH(kinds)];
+	pid_t pids[INJ_ARRAY_LENGTH(kinds) + 1];
+	UPDATE update = {};
+	UPDATE status = {.kind = UPD_STATUS, .pids = pids, .n_pids = INJ_ARRAY_LENGTH(pids)};
+	const struct upd_target *target;
+	void *bytes = NULL;
+	size_t n;
+
+	need_root();
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(kinds); i++) {
+		forgers[i] = victim_start("forger", NULL);
+		forge(forgers[i], kinds[i]);
+		pids[i] = forgers[i]->pid;
+	}
+	honest = victim_start("forger", NULL);
+	expect_result(update_apply(&update, PATCH, honest->pid), UPD_APPLIED);
+	pids[INJ_ARRAY_LENGTH(kinds)] = honest->pid;
+
+	update_run(&status);
+	cr_assert_eq(upd_report_encode(&status.report, &bytes, &n), 0);
+	target = &status.report.targets[INJ_ARRAY_LENGTH(kinds)];
+	cr_assert_eq(target->n_patches, 1);
+	cr_assert_str_eq(target->patches[0].id, "work-v2");
+	cr_assert_eq(target->patches[0].n_functions, 1);
+	for (size_t i = 0; i < 4; i++) {
+		target = &status.report.targets[i];
+		cr_assert_eq(target->code, 0, "%s", target->message);
+		cr_assert_eq(target->n_notes, 1, "%s: %zu notes", kinds[i], target->n_notes);
+		cr_assert_not_null(strstr(target->notes[0], "not listed"));
+	}
+	cr_assert_eq(status.report.targets[4].code, INJ_UNSUPPORTED_PROCESS);
+	free(bytes);
+	for (size_t i = 0; i < INJ_ARRAY_LENGTH(kinds); i++)
+		victim_free(forgers[i]);
+}
