@@ -189,15 +189,25 @@ static void fill_known(struct upd_target *target, const struct inj_ledger *ledge
  * out. */
 void upd_fill_patches(struct upd_target *target, const struct inj_history *history)
 {
+	size_t n_left_out = 0;
+	char note[64];
+
 	for (size_t i = 0; i < history->n_unknown && i < MAX_UNKNOWN; i++)
 		fill_unknown(target, &history->unknown[i]);
 	for (size_t i = 0; i < history->n_ledgers; i++) {
 		const struct inj_ledger *ledger = history->ledgers[i];
 
-		if (target->n_patches < UPD_REPORT_MAX_PATCHES &&
-		    ledger->complete &&
-		    (inj_ledger_active(ledger) || ledger->control.phase != DSU_PHASE_REVERTED))
+		if (!ledger->complete || (!inj_ledger_active(ledger) &&
+					  ledger->control.phase == DSU_PHASE_REVERTED))
+			continue;
+		if (target->n_patches < UPD_REPORT_MAX_PATCHES)
 			fill_known(target, ledger);
+		else
+			n_left_out++;
+	}
+	if (n_left_out > 0) {
+		snprintf(note, sizeof(note), "%zu more patches are not listed", n_left_out);
+		upd_fill_note(target, note);
 	}
 }
 

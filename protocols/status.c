@@ -49,7 +49,7 @@ static size_t count_fitting(const struct upd_target *target, size_t share)
 {
 	size_t n = 0;
 
-	for (size_t bytes = 0; n < target->n_patches && n < UPD_REPORT_MAX_PATCHES; n++) {
+	for (size_t bytes = 0; n < target->n_patches; n++) {
 		bytes += patch_bytes(&target->patches[n]);
 		if (bytes > share)
 			break;

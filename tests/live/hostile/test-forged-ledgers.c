@@ -39,7 +39,7 @@ ParameterizedTestParameters(forged, every_kind)
 	static struct expectation all[] = {
 		{"plain", 1, 0, 0},
 		{"checksum", 0, 0, 0},
-		{"version", 0, 0, INJ_UNSUPPORTED_PROCESS},
+		{"version", 1, 0, INJ_UNSUPPORTED_PROCESS},
 		{"counts", 0, 0, 0},
 		{"strings", 0, 0, 0},
 		{"candidates", 0, INJ_UNSUPPORTED_PROCESS, INJ_UNSUPPORTED_PROCESS},
