@@ -53,11 +53,11 @@ static bool may_hold_lock(const struct upd_remote *remote)
 	return false;
 }
 
-static int open_borrow(struct upd_remote *remote, struct inj_why *why)
+int upd_remote_open(struct upd_remote *remote, struct inj_why *why)
 {
 	const struct timespec pause = { .tv_nsec = RETRY_NS };
 
-	for (;;) {
+	while (!remote->borrow) {
 		int r = inj_borrow_open(remote->subject->process, remote->subject->maps,
 					remote->deadline_ns, &remote->borrow, why);
 
@@ -75,6 +75,7 @@ static int open_borrow(struct upd_remote *remote, struct inj_why *why)
 					  remote->subject->pid);
 		nanosleep(&pause, NULL);
 	}
+	return 0;
 }
 
 int upd_remote_call(struct upd_remote *remote, inj_addr function, uint64_t a, uint64_t b,
@@ -82,7 +83,7 @@ int upd_remote_call(struct upd_remote *remote, inj_addr function, uint64_t a, ui
 {
 	const uint64_t arguments[4] = { a, b };
 	uint64_t result;
-	int r = remote->borrow ? 0 : open_borrow(remote, why);
+	int r = upd_remote_open(remote, why);
 
 	if (r == 0)
 		r = inj_borrow_call(remote->borrow, remote->pad, remote->stack_top, function,

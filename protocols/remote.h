@@ -24,6 +24,12 @@ struct upd_remote {
 };
 
 /*
+ * Borrow the thread now, so that calls need no more memory of ours and no waiting before the first
+ * of them. State: running. Return and errors as those of upd_remote_call().
+ */
+int upd_remote_open(struct upd_remote *remote, struct inj_why *why);
+
+/*
  * Call function(a, b) in the target. ret may be NULL.
  * State: running. Return: 0. Errors: INJ_BLOCKED (every thread that could be had was inside `avoid`
  * until the deadline), refusals of borrowing, negative errno.

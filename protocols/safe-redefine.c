@@ -202,7 +202,7 @@ static int prepare_writes(struct upd_subject *subject, struct prepared *prepared
 	r = inj_writer_compare(subject->writer, prepared->copies, prepared->n_copies, why);
 	if (r != 0)
 		return r;
-	r = inj_writer_prefault(subject->writer, prepared->writes, prepared->n_writes);
+	r = inj_writer_prepare(subject->writer, prepared->writes, prepared->n_writes, true);
 	/* What was changed will be looked at again, and told, under the hold. */
 	return r == -EBUSY || r == 0 ? 0 : inj_broke(why, r, "preparing process %d", subject->pid);
 }
@@ -392,9 +392,14 @@ static void settle_all(struct upd_run *run)
 		struct upd_subject *subject = &run->subjects[i];
 		struct inj_why why = {};
 
-		if (subject->code != 0 || !subject->blueprint->scratch ||
-		    upd_subject_refresh(subject) != 0)
+		if (subject->code != 0 || !subject->blueprint->scratch)
 			continue;
+		if (upd_subject_refresh(subject) != 0) {
+			/* A stack of ours stays where it is; the update is none the worse for it. */
+			subject->code = 0;
+			subject->why = (struct inj_why){};
+			continue;
+		}
 		for (size_t j = 0; j < subject->history.n_ledgers; j++)
 			if (subject->history.ledgers[j]->address == subject->blueprint->ledger)
 				upd_drop_scratch(subject, subject->history.ledgers[j],

@@ -49,7 +49,8 @@ static bool is_settled(const struct upd_subject *subject, inj_addr ledger)
 static bool is_gone(const struct upd_subject *subject)
 {
 	return subject->code == INJ_PROCESS_GONE || subject->code == INJ_NO_SUCH_PROCESS ||
-	       (subject->process && inj_process_check(subject->process, NULL) != 0);
+	       (subject->process &&
+		inj_process_check(subject->process, NULL) == INJ_PROCESS_GONE);
 }
 
 static bool may_be_unsettled(const struct upd_run *run, struct upd_subject *subject, size_t i)

@@ -46,13 +46,15 @@ static int map_memory(struct upd_subject *subject, uint64_t deadline_ns, struct 
 	r = inj_borrow_open(subject->process, subject->maps, deadline_ns, &borrow, why);
 	if (r == 0)
 		r = upd_subject_check_program(subject, 0, 0, why);
-	if (r == 0)
-		r = inj_space_make(subject->process, borrow, name, blueprint->sheet->memfd_bytes,
-				   &subject->space, why);
+	if (r != 0)
+		return r;
+	/* From here on there may be something of ours. */
+	subject->staged = true;
+	r = inj_space_make(subject->process, borrow, name, blueprint->sheet->memfd_bytes,
+			   &subject->space, why);
 	if (r != 0)
 		return r;
 	fill_control(blueprint, subject->space.view);
-	subject->staged = true;
 	r = inj_space_map(&subject->space, borrow, ledger->areas, ledger->record->n_areas, why);
 	inj_fault_point("staged");
 	return r;
@@ -213,13 +215,29 @@ static const struct inj_ledger *find_own(const struct upd_subject *subject)
 	return NULL;
 }
 
+static bool any_area_mapped(const struct upd_subject *subject)
+{
+	const struct inj_ledger *ledger = subject->blueprint->record;
+
+	for (size_t i = 0; i < ledger->record->n_areas; i++) {
+		const struct inj_map *map = inj_maps_find(subject->maps, ledger->areas[i].address);
+
+		if (map && inj_map_is_ours(map))
+			return true;
+	}
+	return false;
+}
+
 /* The record was never complete: take what is there. */
 static int unmap_plan(struct upd_subject *subject, uint64_t deadline_ns, struct inj_why *why)
 {
 	const struct inj_ledger *ledger = subject->blueprint->record;
 	INJ_CLEANUP(upd_borrow_guard) struct inj_borrow *borrow = NULL;
-	int r = inj_borrow_open(subject->process, subject->maps, deadline_ns, &borrow, why);
+	int r;
 
+	if (!any_area_mapped(subject) && !inj_space_has_strays(subject->process))
+		return 0;
+	r = inj_borrow_open(subject->process, subject->maps, deadline_ns, &borrow, why);
 	if (r == 0)
 		r = inj_space_unmap(subject->process, borrow, ledger->areas,
 				    ledger->record->n_areas, why);

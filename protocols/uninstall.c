@@ -90,6 +90,8 @@ int upd_removal_prepare(struct upd_subject *subject, struct upd_removal *removal
 
 	if (r == 0)
 		r = watch_image(removal->ledger, list);
+	if (r == 0)
+		r = inj_writer_prepare(subject->writer, removal->writes, removal->n_writes, false);
 	if (r < 0)
 		return upd_subject_fail(subject, inj_broke(&why, r, "preparing process %d",
 							   subject->pid), &why);

@@ -135,7 +135,13 @@ int upd_unwinder_tell(struct upd_remote *remote, const struct upd_unwinder *unwi
 
 	if (!unwinder->tell)
 		return 0;
-	r = set_state(remote->subject->writer, record, DSU_UNWIND_CHANGING, why);
+	/*
+	 * Whatever can fail without consequences fails before the state says that calls may have
+	 * been made.
+	 */
+	r = upd_remote_open(remote, why);
+	if (r == 0)
+		r = set_state(remote->subject->writer, record, DSU_UNWIND_CHANGING, why);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = upd_remote_call(remote, unwinder->tell, tables[i], objects + OBJECT_BYTES * i,
 				    NULL, why);
@@ -182,8 +188,9 @@ static int forget_all(struct upd_subject *subject, const struct inj_ledger *ledg
 
 	if (was_used(subject, ledger->record, n))
 		return 1;
-	r = set_state(subject->writer, ledger->record, DSU_UNWIND_CHANGING, why);
-
+	r = upd_remote_open(remote, why);
+	if (r == 0)
+		r = set_state(subject->writer, ledger->record, DSU_UNWIND_CHANGING, why);
 	for (size_t i = n; r == 0 && i-- > 0;)
 		r = upd_remote_call(remote, unwinder->forget, tables[i], 0, NULL, why);
 	if (r == 0)

@@ -324,13 +324,10 @@ static int begin_function(struct call_request *request)
 {
 	struct inj_borrow *borrow = request->borrow;
 	struct user_regs_struct regs = call_registers(request);
-	INJ_FREE struct inj_xstate *clean = aligned_alloc(64, sizeof(*clean));
 
-	if (!clean)
-		return -ENOMEM;
-	inj_xstate_clean(&borrow->xstate, clean);
+	inj_xstate_clean(&borrow->xstate, &borrow->clean);
 
-	int r = inj_pt_set_xstate(borrow->tid, clean->image, clean->length);
+	int r = inj_pt_set_xstate(borrow->tid, borrow->clean.image, borrow->clean.length);
 
 	borrow->xstate_changed = true;
 	borrow->at_trap = false;

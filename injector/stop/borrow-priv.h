@@ -140,6 +140,7 @@ struct inj_borrow {
 	uint64_t mask;
 	struct inj_frame frame;
 	struct inj_xstate xstate;
+	struct inj_xstate clean; /* for functions; here, so that a call needs no memory */
 	bool xstate_changed;
 	struct inj_stop stop; /* in which it was found, or is to be given back: TRAP or GROUP */
 	bool at_trap;       /* still in the former */

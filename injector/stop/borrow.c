@@ -47,7 +47,7 @@ static int refuse_none(const struct inj_take_request *request, pid_t blocked, st
 {
 	const struct inj_process *process = request->borrow->process;
 
-	if (inj_process_check(process, why) != 0)
+	if (inj_process_check(process, why) == INJ_PROCESS_GONE)
 		return INJ_PROCESS_GONE;
 	if (blocked)
 		return inj_blocked_refuse(process, blocked, INJ_TAKE_NS, why);
@@ -88,7 +88,8 @@ static int open_until(struct inj_borrow *borrow, pid_t only, uint64_t deadline_n
 		pid_t blocked = 0;
 		int r = take_any(&request, deadline_ns, &blocked);
 
-		if (r == -ESRCH && inj_process_check(borrow->process, why) != 0)
+		if (r == -ESRCH &&
+		    inj_process_check(borrow->process, why) == INJ_PROCESS_GONE)
 			return INJ_PROCESS_GONE;
 		if (r < 0 && r != -EAGAIN && r != -ESRCH)
 			return inj_broke(why, r, "cannot borrow thread %d of process %d",

@@ -107,8 +107,8 @@ int inj_pt_set_number(pid_t tid, long number)
 
 int inj_pt_set_gs_base(pid_t tid, uint64_t base)
 {
-	return request(PTRACE_POKEUSER, tid, offsetof(struct user, regs.gs_base),
-		       (uintptr_t)base);
+	return change("thread-marked", PTRACE_POKEUSER, tid, offsetof(struct user, regs.gs_base),
+		      (uintptr_t)base);
 }
 
 int inj_pt_get_mask(pid_t tid, uint64_t *ret)

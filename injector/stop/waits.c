@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 
 #include "injector/base/clock.h"
+#include "injector/base/fault-point.h"
 #include "injector/process/mem.h"
 #include "injector/stop/agent-priv.h"
 #include "injector/stop/ptrace-priv.h"
@@ -328,7 +329,11 @@ static bool settle_rest(struct inj_wait *wait)
 	now_ns = inj_now_ns();
 	inj_time_encode(wait->end_ns > now_ns ? wait->end_ns - now_ns : 0, timed->rest_in_us,
 			words);
-	return process_vm_writev(wait->tid, &local, 1, &remote, 1, 0) == sizeof(words);
+
+	ssize_t n = process_vm_writev(wait->tid, &local, 1, &remote, 1, 0);
+
+	inj_fault_point("rest-written");
+	return n == sizeof(words);
 }
 
 /* What came while the thread was held: made again, the call takes it, as it does after a sleep. */

@@ -15,15 +15,19 @@
 #include "injector/process/mem.h"
 #include "injector/txn/mem-write-priv.h"
 
-struct inj_writer {
-	const struct inj_process *process;
-	int fd;
-};
-
 /* Bytes of a target where a piece is to be. */
 struct piece {
 	uint8_t bytes[7];
 	bool written; /* by the call under way */
+};
+
+struct inj_writer {
+	const struct inj_process *process;
+	int fd;
+	/* Room for an exchange, made before anything is held. */
+	struct piece *pieces;
+	struct inj_mem_part *parts;
+	size_t room;
 };
 
 int inj_writer_new(const struct inj_process *process, struct inj_writer **ret, struct inj_why *why)
@@ -49,21 +53,37 @@ void inj_writer_free(struct inj_writer *writer)
 	if (!writer)
 		return;
 	close(writer->fd);
+	free(writer->pieces);
+	free(writer->parts);
 	free(writer);
 }
 
-/* What stands at the pieces now, all of them in one go. ret_found: n of them. */
-static int read_pieces(const struct inj_writer *writer, const struct inj_code_write *writes,
-		       size_t n, struct piece *ret_found)
+static int make_room(struct inj_writer *writer, size_t n)
 {
-	INJ_FREE struct inj_mem_part *parts = calloc(n ? n : 1, sizeof(*parts));
+	struct piece *pieces;
+	struct inj_mem_part *parts;
 
+	if (n <= writer->room)
+		return 0;
+	pieces = reallocarray(writer->pieces, n, sizeof(*pieces));
+	if (!pieces)
+		return -ENOMEM;
+	writer->pieces = pieces;
+	parts = reallocarray(writer->parts, n, sizeof(*parts));
 	if (!parts)
 		return -ENOMEM;
+	writer->parts = parts;
+	writer->room = n;
+	return 0;
+}
+
+/* What stands at the pieces now, all of them in one go. There is room. */
+static int read_pieces(struct inj_writer *writer, const struct inj_code_write *writes, size_t n)
+{
 	for (size_t i = 0; i < n; i++)
-		parts[i] = (struct inj_mem_part){ writes[i].address, ret_found[i].bytes,
-						  writes[i].n };
-	return inj_mem_read_parts(writer->process, parts, n);
+		writer->parts[i] = (struct inj_mem_part){ writes[i].address,
+							  writer->pieces[i].bytes, writes[i].n };
+	return inj_mem_read_parts(writer->process, writer->parts, n);
 }
 
 /* The same byte again: the page becomes the target's own, its contents stay. */
@@ -77,20 +97,26 @@ static int touch(struct inj_writer *writer, inj_addr address, uint8_t byte, inj_
 	return r;
 }
 
-int inj_writer_prefault(struct inj_writer *writer, const struct inj_code_write *writes, size_t n)
+int inj_writer_prepare(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,
+		       bool install)
 {
-	INJ_FREE struct piece *found = calloc(n ? n : 1, sizeof(*found));
 	inj_addr last_page = UINT64_MAX;
-	int r = found ? read_pieces(writer, writes, n, found) : -ENOMEM;
+	int r = make_room(writer, n);
 
+	if (r == 0)
+		r = read_pieces(writer, writes, n);
 	for (size_t i = 0; r == 0 && i < n; i++) {
+		const uint8_t *found = writer->pieces[i].bytes;
 		const size_t end = writes[i].n - 1u;
+		const bool old = memcmp(found, writes[i].before, writes[i].n) == 0;
 
-		if (memcmp(found[i].bytes, writes[i].before, writes[i].n) != 0)
+		if (install && !old)
 			return -EBUSY;
-		r = touch(writer, writes[i].address, found[i].bytes[0], &last_page);
+		if (!old && memcmp(found, writes[i].after, writes[i].n) != 0)
+			continue;
+		r = touch(writer, writes[i].address, found[0], &last_page);
 		if (r == 0)
-			r = touch(writer, writes[i].address + end, found[i].bytes[end], &last_page);
+			r = touch(writer, writes[i].address + end, found[end], &last_page);
 	}
 	return r;
 }
@@ -152,7 +178,7 @@ struct exchange {
 	const struct inj_code_write *writes;
 	size_t n;
 	bool install;
-	struct piece *pieces;
+	struct piece *pieces; /* the writer's */
 };
 
 static const uint8_t *old_bytes(const struct exchange *exchange, size_t i)
@@ -207,8 +233,7 @@ static int write_pieces(struct exchange *exchange, struct inj_why *why)
 
 static int read_now(struct exchange *exchange, struct inj_why *why)
 {
-	const int r = read_pieces(exchange->writer, exchange->writes, exchange->n,
-				  exchange->pieces);
+	const int r = read_pieces(exchange->writer, exchange->writes, exchange->n);
 
 	return r == 0 ? 0 :
 			inj_broke(why, r, "reading code of process %d",
@@ -256,12 +281,14 @@ static void take_back(struct exchange *exchange, struct inj_why *why)
 static int run(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,
 	       bool install, struct inj_why *why)
 {
-	INJ_FREE struct piece *pieces = calloc(n ? n : 1, sizeof(*pieces));
-	struct exchange exchange = { writer, writes, n, install, pieces };
-	int r;
+	struct exchange exchange = { writer, writes, n, install, NULL };
+	int r = make_room(writer, n);
 
-	if (!pieces)
-		return inj_broke(why, -ENOMEM, "changing code of process %d", writer->process->pid);
+	if (r < 0)
+		return inj_broke(why, r, "changing code of process %d", writer->process->pid);
+	exchange.pieces = writer->pieces;
+	for (size_t i = 0; i < n; i++)
+		exchange.pieces[i].written = false;
 	r = read_now(&exchange, why);
 	if (r != 0)
 		return r;

@@ -37,12 +37,16 @@ void inj_writer_free(struct inj_writer *writer);
 INJ_DEFINE_GUARD(struct inj_writer *, inj_writer_free, inj_writer_guard)
 
 /*
- * Make the target own the pages of these pieces, so that no page needs to be copied during the
- * hold: each first byte is read and, when it is what `before` says, written back unchanged.
+ * Prepare an exchange, so that it needs no memory of ours or of the target any more: room is made
+ * in the writer, and the target gets pages of its own where the pieces lie, by writing bytes back
+ * that stand there.
+ * install: the pieces are to be installed, and must be what `before` says; else they are to be put
+ *   back, and pieces that are neither are passed over, since the exchange will refuse them.
  * State: running. Return: 0. Errors: negative errno (-EBUSY: the bytes are not what they should
- *   be).
+ *   be; -ENOMEM).
  */
-int inj_writer_prefault(struct inj_writer *writer, const struct inj_code_write *writes, size_t n);
+int inj_writer_prepare(struct inj_writer *writer, const struct inj_code_write *writes, size_t n,
+		       bool install);
 
 /*
  * Compare code with what was planned with: instructions that were copied elsewhere must not have
@@ -55,7 +59,8 @@ int inj_writer_compare(const struct inj_writer *writer, const struct inj_code_co
 		       size_t n, struct inj_why *why);
 
 /*
- * Exchange code. Pieces whose bytes are `after` already are left alone.
+ * Exchange code. Pieces whose bytes are `after` already are left alone. Needs no memory after
+ * inj_writer_prepare() for as many pieces.
  * State: all threads held; none inside the pieces.
  * Return: 0: everything stands and was read back. On failure everything written by this call is
  *   undone.

@@ -392,7 +392,7 @@ bool inj_space_has_strays(const struct inj_process *process)
 	for (struct dirent *entry; directory && (entry = readdir(directory));)
 		if (links_to_us(dirfd(directory), entry->d_name))
 			return true;
-	return false;
+	return !directory;
 }
 
 int inj_space_close_strays(const struct inj_process *process, struct inj_borrow *borrow,

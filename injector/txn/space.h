@@ -83,7 +83,7 @@ int inj_space_unmap(const struct inj_process *process, struct inj_borrow *borrow
 /*
  * Did a death in the middle leave descriptors of ours open in the target?
  * State: any; reads /proc/PID/fd only.
- * Return: the answer; false when that cannot be read.
+ * Return: the answer; true when that cannot be read, since there may be some.
  * Errors: none.
  * Source: proc(5), fd.
  */

@@ -199,8 +199,8 @@ static const char *const elsewhere[] = {
 	/* test-daemon-death: passed by the daemon itself */
 	"targets-made", "targets-written", "journal-made", "journal-reserved", "journal-removed",
 	"targets-removed",
-	/* test-hold-death; no protocol moves a thread yet */
-	"gs-base-set", "hold-pc-set",
+	/* test-hold-timeouts, test-hold-pc, test-hold-thread: no protocol moves a thread yet */
+	"rest-written", "gs-base-set", "thread-marked", "hold-pc-set",
 };
 
 static bool is_elsewhere(const char *name)

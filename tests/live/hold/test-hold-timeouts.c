@@ -199,6 +199,34 @@ Test(hold_timeouts, end_late_if_nobody_keeps_their_time)
 	victim_quit(held);
 }
 
+/* Who dies having written what is left of a wait has written it whole: nothing ends early, and all ends. */
+Test(hold_timeouts, survive_a_death_in_the_middle)
+{
+	need_root();
+
+	VICTIM held = victim_start("blocking", "1500", NULL);
+	int status = 0;
+
+	await_asleep(held);
+
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (pid == 0) {
+		struct inj_process *process = open_victim(held->pid);
+
+		new_waits(process);
+		setenv("DSUD_FAULT", "rest-written:3", 1);
+		hold_at_random(process, 50, 500);
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFSIGNALED(status), "no rest was written: %#x", status);
+	await_ended(held);
+	victim_expect(held, "early", "0");
+	victim_quit(held);
+}
+
 static void expect_no_harm(struct victim *victim)
 {
 	cr_expect_eq(victim_ask_number(victim, "early"), 0, "%s", victim_ask(victim, "which"));

@@ -79,7 +79,7 @@ Test(code, there_and_back)
 {
 	struct inj_why why = {};
 
-	cr_assert_eq(inj_writer_prefault(writer, pieces, N_PIECES), 0);
+	cr_assert_eq(inj_writer_prepare(writer, pieces, N_PIECES, true), 0);
 	expect_before();
 	cr_assert_eq(inj_writer_install(writer, pieces, N_PIECES, &why), 0, "%s", why.text);
 	look();
@@ -101,7 +101,7 @@ Test(code, foreign_bytes_stop_all)
 
 	change(2000 * STRIDE + 1, 0xcc);
 	before[2000 * STRIDE + 1] = 0xcc;
-	cr_assert_eq(inj_writer_prefault(writer, pieces, N_PIECES), -EBUSY);
+	cr_assert_eq(inj_writer_prepare(writer, pieces, N_PIECES, true), -EBUSY);
 	cr_assert_eq(inj_writer_install(writer, pieces, N_PIECES, &why), INJ_UNSUPPORTED_PROCESS);
 	cr_assert(strstr(why.text, "Somebody else changed"), "%s", why.text);
 	expect_before();
