@@ -395,7 +395,7 @@ static void settle_all(struct upd_run *run)
 		if (subject->code != 0 || !subject->blueprint->scratch)
 			continue;
 		if (upd_subject_refresh(subject) != 0) {
-			/* A stack of ours stays where it is; the update is none the worse for it. */
+			/* A stack of ours stays; the update is none the worse for it. */
 			subject->code = 0;
 			subject->why = (struct inj_why){};
 			continue;

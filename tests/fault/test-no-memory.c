@@ -236,5 +236,6 @@ ParameterizedTest(struct scarcity *scarcity, no_memory, with_too_little)
 		cr_assert_lt(++i, 200, "it is never enough: %s", account->message);
 	cr_assert_gt(i, 3);
 	cr_log_info("lack %d, kind %d: %zu refused, %zu settled by another, %zu not told",
-		    scarcity->lack, scarcity->kind, ends[REFUSED], ends[UNSETTLED], ends[SPEECHLESS]);
+		    scarcity->lack, scarcity->kind, ends[REFUSED], ends[UNSETTLED],
+		    ends[SPEECHLESS]);
 }

@@ -199,7 +199,7 @@ Test(hold_timeouts, end_late_if_nobody_keeps_their_time)
 	victim_quit(held);
 }
 
-/* Who dies having written what is left of a wait has written it whole: nothing ends early, and all ends. */
+/* Who dies having written what is left of a wait has written it whole: all end, none early. */
 Test(hold_timeouts, survive_a_death_in_the_middle)
 {
 	need_root();
