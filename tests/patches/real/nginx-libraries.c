@@ -22,6 +22,7 @@ extern unsigned long crc32_z(unsigned long sum, const unsigned char *bytes, size
 
 DSU_PATCH("nginx-libraries", "1.0");
 DSU_REPLACE_NAMED("libc.so.6", "msort.c", "msort_with_tmp.part.0", sort_downwards);
+DSU_REPLACE_IN("libc.so.6", qsort_r, sort_all_downwards); /* has a copy of its beginning */
 DSU_REPLACE_IN("libz.so.1", crc32, other_sum);
 
 static int compare(const struct sort *sort, char *left, char *right)
@@ -52,6 +53,15 @@ DSU_NEW static void sort_downwards(const struct sort *sort, void *elements, size
 			element -= sort->n_bytes;
 		}
 	}
+}
+
+DSU_NEW static void sort_all_downwards(void *elements, size_t n, size_t n_bytes,
+				       int (*compare_two)(const void *, const void *, void *),
+				       void *argument)
+{
+	const struct sort sort = { n_bytes, 0, compare_two, argument, 0 };
+
+	sort_downwards(&sort, elements, n);
 }
 
 /* Without bytes it gives the value to begin with, which stays. */
