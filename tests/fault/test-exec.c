@@ -113,9 +113,10 @@ static void expect_lawful(const struct upd_target *target)
 		return;
 	default:
 		/* It was reborn before the patch was to be taken back; could not be caught; had no
-		 * libc yet. */
+		 * libc yet, where what returns from signal handlers is. */
 		cr_assert(target->code == INJ_NOT_APPLIED || target->code == INJ_BLOCKED ||
-				  target->code == INJ_NO_SUCH_SYMBOL,
+				  target->code == INJ_NO_SUCH_SYMBOL ||
+				  target->code == INJ_UNSUPPORTED_PROCESS,
 			  "%s (%s): %s", upd_result_word(target->result),
 			  inj_code_bus_name(target->code), target->message);
 	}
